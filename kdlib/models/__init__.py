@@ -38,8 +38,9 @@ MODELS: dict[str, Callable[[int, int, int], Network]] = {
 def build(name: str, num_classes: int, in_channels: int, image_size: int, seed: int = 0) -> Network:
     """The network `name` for (in_channels, image_size, image_size) images, its weights drawn from `seed`.
 
-    The same seed gives the same weights, and torch's global generator is left as it was. Raises ValueError for an
-    unknown name (naming the nearest), a class or channel count below 1, or an image too small for the network.
+    The same seed gives the same weights, and torch's global generator is left as it was. Raises ValueError
+    for an unknown name (naming the nearest), a class or channel count below 1, or an image too small for the
+    network.
     """
     make = choose("model", name, MODELS)
     for what, count in (("num_classes", num_classes), ("in_channels", in_channels)):

@@ -1,4 +1,4 @@
-"""What every network of this package offers: logits for training, and the maps on the way there for feature losses."""
+"""What every network offers: logits for training, and the maps on the way there for feature losses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class Features(NamedTuple):
     """A forward pass laid open.
 
-    maps: stage outputs from the stem to the last stage, each (B, C, H, W); embedding: pooled (B, D), the input of the
-    classifier; logits: (B, K), in nats.
+    maps: stage outputs from the stem to the last stage, each (B, C, H, W); embedding: pooled (B, D), the
+    input of the classifier; logits: (B, K), in nats.
     """
 
     maps: list[Tensor]
@@ -28,7 +28,7 @@ class Network(nn.Module):
     head: nn.Linear
 
     def features(self, x: Tensor, preact: bool = False) -> Features:
-        """Images (B, C, H, W) to Features; `preact=True` gives the maps before their ReLU where the family has them."""
+        """Images (B, C, H, W) to Features; `preact=True` gives the maps before their last ReLU."""
         raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,9 +39,9 @@ class Network(nn.Module):
 def strides(halvings: int, image_size: int) -> list[int]:
     """Strides (2 or 1) for a network that halves its map `halvings` times at 32x32.
 
-    A map is never halved below 2x2: batch norm then still sees several values per channel, even for one image. On a
-    small image the first halvings are dropped, as networks made for 224x224 drop their first strides at 32x32: the
-    early maps keep their resolution. Raises ValueError for images smaller than 4x4.
+    A map is never halved below 2x2: batch norm then still sees several values per channel, even for one
+    image. On a small image the first halvings are dropped, as networks made for 224x224 drop their first
+    strides at 32x32: the early maps keep their resolution. Raises ValueError for images smaller than 4x4.
     """
     if image_size < 4:
         raise ValueError(f"image_size {image_size} is too small for a convolutional network; use 4 or more")
@@ -53,7 +53,7 @@ def strides(halvings: int, image_size: int) -> list[int]:
 
 
 def kaiming_fan_out(model: nn.Module) -> None:
-    """He initialisation of every convolution, variance 2 / (out_channels * kernel area) (He et al. 2015, Eq. 14)."""
+    """He et al. 2015, Eq. 14, for every convolution: variance 2 / (out_channels * kernel area)."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

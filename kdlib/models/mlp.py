@@ -11,8 +11,8 @@ from kdlib.models.features import Features, Network
 class MLP(Network):
     """Flatten, two hidden ReLU layers of `width` units, linear classifier: C*H*W - 128 - 128 - K.
 
-    Maps are the two hidden layers as (B, width, 1, 1), so that every feature loss takes them. Raises ValueError for an
-    empty image.
+    Maps are the two hidden layers as (B, width, 1, 1), so that every feature loss takes them. Raises
+    ValueError for an empty image.
     """
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int, *, width: int = 128) -> None:

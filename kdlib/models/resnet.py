@@ -1,7 +1,8 @@
 """CIFAR ResNets: ResNet-8 ... ResNet-110 and the four times wider 8x4 and 32x4.
 
-He et al. 2016, Sec. 4.2 (arXiv 1512.03385), in the shape that the distillation literature trains: projection (1x1
-convolution) shortcuts where the shape changes, so ResNet-20 has 272,474 parameters for 10 classes, not 269,722.
+He et al. 2016, Sec. 4.2 (arXiv 1512.03385), in the shape that the distillation literature trains: projection
+(1x1 convolution) shortcuts where the shape changes, so ResNet-20 has 272,474 parameters for 10 classes, not
+269,722.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ def run_stages(x: Tensor, stages: nn.ModuleList) -> tuple[list[Tensor], list[Ten
 class ResNet(Network):
     """Stem and three stages of (depth - 2) / 6 basic blocks; widths = (stem, stage 1, stage 2, stage 3).
 
-    Maps at 32x32: stem 32x32, then 32x32, 16x16, 8x8, all after ReLU. Small images: 8x8 gives 8, 8, 4, 2; below that
-    the first strides are dropped (see `strides`). The last pooling is a mean over whatever map is left.
-    Raises ValueError when depth is not 6n + 2 or the image is smaller than 4x4.
+    Maps at 32x32: stem 32x32, then 32x32, 16x16, 8x8, all after ReLU. Small images: 8x8 gives 8, 8, 4, 2;
+    below that the first strides are dropped (see `strides`). The last pooling is a mean over whatever map is
+    left. Raises ValueError when depth is not 6n + 2 or the image is smaller than 4x4.
     """
 
     def __init__(
