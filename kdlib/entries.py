@@ -1,0 +1,190 @@
+"""The bytes of a store's entries: their names, their checksums, and files that are there whole or not at all.
+
+Arrays and weights are one safetensors file with a JSON text in its header, rows are one JSON file; both carry
+the SHA-256 of all they say. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import math
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+SCHEMA = 1
+"""Raised when the same description starts to mean something else; every older entry is then made again."""
+
+Arrays = dict[str, np.ndarray]
+log = logging.getLogger(__name__)
+
+
+class StoreError(OSError):
+    """The store's folder cannot be used (full, read-only, over quota); names the folder and the fix."""
+
+
+class Damaged(Exception):
+    """An entry whose bytes are not what was written."""
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it: tuples become lists, NumPy scalars Python's, NaN and infinities None."""
+    if isinstance(value, dict):
+        if bad := [name for name in value if not isinstance(name, str)]:
+            raise TypeError(f"names must be strings, not {bad[0]!r}")
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    raise TypeError(
+        f"a description or row holds numbers, strings, lists and dicts, not {type(value).__name__}"
+    )
+
+
+def _merged(value: Any) -> Any:
+    """1.0 becomes 1, so that equal descriptions (`alpha=1`, `alpha=1.0`) share one key."""
+    if isinstance(value, dict):
+        return {name: _merged(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_merged(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def key(kind: str, description: dict) -> str:
+    """The name of an entry: SHA-256 (64 hex digits) of kind, description and `SCHEMA`."""
+    whole = {"schema": SCHEMA, "kind": kind, "description": _merged(plain(description))}
+    return hashlib.sha256(_canonical(whole).encode()).hexdigest()
+
+
+def _digest(arrays: Arrays, state: str) -> str:
+    """SHA-256 over names, types, shapes and bytes of all arrays, and over the JSON text `state`."""
+    total = hashlib.sha256(state.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        total.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
+    return total.hexdigest()
+
+
+def pack(arrays: Arrays, state: dict) -> bytes:
+    solid = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    text = _canonical(state)
+    return safetensors.numpy.save(solid, {"state": text, "sha256": _digest(solid, text)})
+
+
+def unpack(path: Path) -> tuple[Arrays, dict]:
+    """Arrays and state of the file; `Damaged` unless both are what was written; FileNotFoundError."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            about = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise
+    except Exception as problem:  # safetensors raises several types for a broken header
+        raise Damaged(str(problem)) from problem
+    if about.get("sha256") != _digest(arrays, about.get("state", "")):
+        raise Damaged("checksum differs")
+    return arrays, json.loads(about["state"])
+
+
+def pack_row(description: dict, row: dict) -> bytes:
+    body = {"description": plain(description), "row": plain(row)}
+    body["sha256"] = hashlib.sha256(_canonical(body).encode()).hexdigest()
+    return (json.dumps(body, allow_nan=False) + "\n").encode()
+
+
+def unpack_row(path: Path) -> dict:
+    """{"description", "row"} of the file; `Damaged` or FileNotFoundError as in `unpack`."""
+    try:
+        body = json.loads(path.read_bytes())
+        stated = body.pop("sha256")
+        if stated != hashlib.sha256(_canonical(body).encode()).hexdigest():
+            raise Damaged("checksum differs")
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise Damaged(str(problem)) from problem
+    return body
+
+
+_FIXES = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there or raise the quota",
+    errno.EFBIG: "raise the file-size limit (ulimit -f)",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+}
+
+
+def trouble(root: Path, problem: OSError) -> StoreError:
+    fix = _FIXES.get(problem.errno or 0, "check that the folder exists and is healthy")
+    reason = problem.strerror or str(problem)
+    return StoreError(
+        problem.errno,
+        f"cannot write to the store {root}: {reason}; {fix}, or set KDLIB_STORE to another folder",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_whole(path: Path, payload: bytes) -> None:
+    """Write the file so that a reader, a crash or a power cut sees all of it or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(part, "xb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def set_aside(path: Path, problem: Exception) -> None:
+    """Rename the damaged file (never delete: its owner may want to look) and say so in one line."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    try:
+        os.rename(path, aside)
+        log.warning("%s is damaged (%s): set aside as %s, made again", path, problem, aside.name)
+    except OSError as refused:
+        log.warning(
+            "%s is damaged (%s) and cannot be set aside (%s): not used", path, problem, refused.strerror
+        )
+
+
+def export_rows(rows: Iterable[dict], path: str | Path) -> None:
+    """Write rows as JSON lines (`data/results/*.jsonl`), whole or not at all."""
+    lines = [json.dumps(plain(row), allow_nan=False) for row in rows]
+    write_whole(Path(path), "".join(line + "\n" for line in lines).encode())

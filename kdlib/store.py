@@ -1,0 +1,254 @@
+"""A content-addressed store for what takes time: teachers, signals, logit banks, checkpoints, rows.
+
+Every entry lives under `key(kind, description)`, the SHA-256 of a canonical JSON text of its full description
+and of `SCHEMA`. The release of kdlib is not part of the key: a bug-fix release keeps a month of training. A
+change of what a description *means* raises `SCHEMA`, and every older entry is then simply no longer found.
+
+    ROOT/teachers/ab/abcd....safetensors     arrays and weights, one format for both (bool, float16 ... int64)
+    ROOT/checkpoints/ab/abcd....safetensors  the state of a run in its middle
+    ROOT/rows/ab/abcd....json                one small file for each finished run
+    ROOT/leases/teachers-abcd....lease       who is making what right now
+
+One file is one entry and carries its own checksum, so an entry is never half there: it is written to a
+temporary name, fsynced, renamed, and the folder is fsynced. Nothing is pickled. Any number of processes and
+hosts may share a store, on NFS too: exclusion rests on creating and renaming files, not on flock.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from kdlib import paths
+from kdlib.entries import (
+    SCHEMA,
+    Arrays,
+    Damaged,
+    StoreError,
+    export_rows,
+    key,
+    log,
+    pack,
+    pack_row,
+    set_aside,
+    trouble,
+    unpack,
+    unpack_row,
+    write_whole,
+)
+
+__all__ = ["LEASE_SECONDS", "SCHEMA", "Arrays", "Entry", "Store", "StoreError", "export_rows", "key"]
+
+LEASE_SECONDS = 60.0
+"""A lease without a heartbeat for this long may be taken over (at once if its owner died on this host)."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the store: its kind, key, path, size in bytes, and age in seconds."""
+
+    kind: str
+    key: str
+    path: Path
+    size: int
+    age: float
+
+
+class Store:
+    """The store in folder `root` (default: `paths.store()`); its folders appear with the first entry.
+
+    `lease_seconds`: all processes that share a store must use the same value.
+    """
+
+    def __init__(self, root: str | Path | None = None, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self.root = (paths.store() if root is None else Path(root).expanduser()).absolute()
+        self.lease_seconds = lease_seconds
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def path(self, kind: str, description: dict) -> Path:
+        """Where the entry lives, there or not. ValueError for a kind that is not a plain word."""
+        return self._path(kind, key(kind, description))
+
+    def _path(self, kind: str, name: str) -> Path:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", kind) or kind == "leases":
+            raise ValueError(f"a kind is a lower-case word such as 'teachers', not {kind!r}")
+        ending = "json" if kind == "rows" else "safetensors"
+        return self.root / kind / name[:2] / f"{name}.{ending}"
+
+    def has(self, kind: str, description: dict) -> bool:
+        """Whether the entry's file is there (its checksum is verified when it is read)."""
+        return self.path(kind, description).is_file()
+
+    # -- leases
+
+    @contextmanager
+    def lease(self, kind: str, description: dict, *, wait: bool = True) -> Iterator[bool]:
+        """Hold the right to make one entry; yields True, or at once False if another has it and not `wait`.
+
+        A crashed owner's lease passes on after `lease_seconds` without a heartbeat, and at once if the owner
+        was a process of this host. A lease saves work, it does not guard the data: two makers would write
+        equal files.
+        """
+        path = self.root / "leases" / f"{kind}-{key(kind, description)}.lease"
+        lock = filelock.SoftFileLease(path, lease_duration=self.lease_seconds, poll_interval=0.05)
+        held = self._acquire(lock, path, wait)
+        try:
+            yield held
+        finally:
+            if held:
+                with suppress(OSError):  # the folder may have gone: the work is done all the same
+                    lock.release()
+
+    def _acquire(self, lock: filelock.SoftFileLease, path: Path, wait: bool) -> bool:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=2.0 if wait else 0.0)
+            except filelock.Timeout:
+                if not wait:
+                    return False
+                log.warning("waiting for another process that is making %s", path.stem[:-52])
+                lock.acquire(timeout=-1)
+        except OSError as problem:
+            raise trouble(self.root, problem) from problem
+        return True
+
+    # -- arrays
+
+    def arrays(self, kind: str, description: dict, make: Callable[[], Arrays]) -> Arrays:
+        """The entry's arrays; made by `make()` if they are not there, by one process only however many ask.
+
+        A file whose checksum is wrong is set aside (`*.damaged-N`) with a message and made again. StoreError
+        if the folder cannot be written to, before `make` is called where that can be known.
+        """
+        path = self.path(kind, description)
+        with suppress(FileNotFoundError, Damaged):
+            return unpack(path)[0]
+        with self.lease(kind, description):
+            if (found := self._settled(path, unpack)) is not None:
+                return found[0]  # another process made it while we waited
+            made = {name: np.asarray(array, order="C") for name, array in make().items()}
+            self._write(path, pack(made, description))
+            return made
+
+    def _settled(self, path: Path, read: Callable[[Path], Any]) -> Any:
+        """What is in the file, or None; to be called under its lease, since it sets a damaged file aside."""
+        try:
+            return read(path)
+        except FileNotFoundError:
+            return None
+        except Damaged as problem:
+            set_aside(path, problem)
+            return None
+
+    def _write(self, path: Path, payload: bytes) -> None:
+        try:
+            write_whole(path, payload)
+        except OSError as problem:
+            raise trouble(self.root, problem) from problem
+
+    # -- checkpoints
+
+    def save_checkpoint(self, description: dict, arrays: Arrays, state: dict) -> None:
+        """Replace the run's checkpoint: arrays (weights, momenta, generator states), JSON state (epoch)."""
+        self._write(self.path("checkpoints", description), pack(arrays, state))
+
+    def load_checkpoint(self, description: dict) -> tuple[Arrays, dict] | None:
+        """The last whole checkpoint (arrays, state), or None: the run then starts from its beginning."""
+        return self._settled(self.path("checkpoints", description), unpack)
+
+    def clear_checkpoint(self, description: dict) -> None:
+        """Forget the checkpoint: the run is finished."""
+        with suppress(FileNotFoundError):
+            self.path("checkpoints", description).unlink()
+
+    # -- rows
+
+    def row(self, description: dict) -> dict | None:
+        """The stored row of a run, or None if it is not there or damaged (then set aside)."""
+        path = self.path("rows", description)
+        with suppress(Damaged):
+            try:
+                return unpack_row(path)["row"]
+            except FileNotFoundError:
+                return None
+        with self.lease("rows", description):
+            found = self._settled(path, unpack_row)
+        return None if found is None else found["row"]
+
+    def add_row(self, description: dict, row: dict) -> None:
+        """Store the row of a finished run; NaN and infinities are stored as null (JSON has neither)."""
+        self._write(self.path("rows", description), pack_row(description, row))
+
+    def rows(self) -> list[dict]:
+        """All undamaged rows, oldest first."""
+        found = []
+        for entry in self.ls("rows"):
+            with suppress(FileNotFoundError, Damaged):
+                found.append(unpack_row(entry.path)["row"])
+        return found
+
+    # -- housekeeping
+
+    def ls(self, kind: str | None = None) -> list[Entry]:
+        """Every entry (of one kind), oldest first."""
+        now = time.time()
+        found = []
+        for path in self.root.glob(f"{kind or '*'}/??/*"):
+            if path.suffix in (".json", ".safetensors") and not path.name.startswith("."):
+                with suppress(FileNotFoundError):
+                    about = path.stat()
+                    age = now - about.st_mtime
+                    found.append(Entry(path.parent.parent.name, path.stem, path, about.st_size, age))
+        return sorted(found, key=lambda entry: (-entry.age, entry.key))
+
+    def verify(self) -> list[Entry]:
+        """Read every entry and compare checksums; returns the damaged ones, which are set aside."""
+        bad = []
+        for entry in self.ls():
+            try:
+                (unpack_row if entry.kind == "rows" else unpack)(entry.path)
+            except FileNotFoundError:
+                continue
+            except Damaged as problem:
+                set_aside(entry.path, problem)
+                bad.append(entry)
+        return bad
+
+    def litter(self, older_than: float = 3600.0) -> list[Path]:
+        """What crashes left: temporary and damaged files, leases; untouched for `older_than` seconds."""
+        found = [
+            *self.root.glob("*/??/.*.tmp"),
+            *self.root.glob("*/??/*.damaged-*"),
+            *self.root.glob("leases/*"),
+        ]
+        now = time.time()
+        return [path for path in found if path.is_file() and now - path.stat().st_mtime > older_than]
+
+    def unneeded(self, needed: Iterable[tuple[str, dict]]) -> list[Entry]:
+        """Entries other than rows that are not among the (kind, description) pairs in `needed`."""
+        keep = {self.path(kind, description) for kind, description in needed}
+        return [entry for entry in self.ls() if entry.kind != "rows" and entry.path not in keep]
+
+    def remove(self, entries: Iterable[Entry | Path]) -> int:
+        """Delete entries (or litter); returns the bytes set free. Asking first is the caller's part."""
+        freed = 0
+        for entry in entries:
+            path = entry.path if isinstance(entry, Entry) else entry
+            if not path.resolve().is_relative_to(self.root.resolve()):
+                raise ValueError(f"{path} is not in the store {self.root}")
+            with suppress(FileNotFoundError):
+                size = path.stat().st_size
+                path.unlink()
+                freed += size
+        return freed
