@@ -14,7 +14,7 @@ import math
 import os
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -94,17 +94,16 @@ def pack(arrays: Arrays, state: dict) -> bytes:
 
 def unpack(path: Path) -> tuple[Arrays, dict]:
     """Arrays and state of the file; `Damaged` unless both are what was written; FileNotFoundError."""
+    raw = path.read_bytes()  # not mapped: a network file that changes under a map kills the process
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            about = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise
-    except Exception as problem:  # safetensors raises several types for a broken header
-        raise Damaged(str(problem)) from problem
-    if about.get("sha256") != _digest(arrays, about.get("state", "")):
-        raise Damaged("checksum differs")
-    return arrays, json.loads(about["state"])
+        length = int.from_bytes(raw[:8], "little")
+        about = json.loads(raw[8 : 8 + length])["__metadata__"]
+        arrays = safetensors.numpy.load(raw)
+        if about["sha256"] != _digest(arrays, about["state"]):
+            raise Damaged("checksum differs")
+        return arrays, json.loads(about["state"])
+    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as problem:
+        raise Damaged(f"not a whole safetensors file: {problem}") from problem
 
 
 def pack_row(description: dict, row: dict) -> bytes:
@@ -140,7 +139,7 @@ def trouble(root: Path, problem: OSError) -> StoreError:
     reason = problem.strerror or str(problem)
     return StoreError(
         problem.errno,
-        f"cannot write to the store {root}: {reason}; {fix}, or set KDLIB_STORE to another folder",
+        f"cannot use the store {root}: {reason}; {fix}, or set KDLIB_STORE to another folder",
     )
 
 
@@ -170,18 +169,26 @@ def write_whole(path: Path, payload: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def set_aside(path: Path, problem: Exception) -> None:
-    """Rename the damaged file (never delete: its owner may want to look) and say so in one line."""
+def set_aside(path: Path, read: Callable[[Path], Any], problem: Exception) -> None:
+    """Rename a damaged file (never delete it: someone may want to look) and say so in one line.
+
+    The renamed file is read once more: if another process has put a whole one there since, it goes back.
+    """
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
     try:
         os.rename(path, aside)
-        log.warning("%s is damaged (%s): set aside as %s, made again", path, problem, aside.name)
+    except FileNotFoundError:
+        return  # another process was quicker
     except OSError as refused:
-        log.warning(
-            "%s is damaged (%s) and cannot be set aside (%s): not used", path, problem, refused.strerror
-        )
+        log.warning("%s is damaged and cannot be set aside (%s): not used", path, refused.strerror)
+        return
+    try:
+        read(aside)
+        os.rename(aside, path)
+    except Damaged:
+        log.warning("%s is damaged (%s): set aside as %s", path, problem, aside.name)
 
 
 def export_rows(rows: Iterable[dict], path: str | Path) -> None:

@@ -132,24 +132,26 @@ class Store:
         if the folder cannot be written to, before `make` is called where that can be known.
         """
         path = self.path(kind, description)
-        with suppress(FileNotFoundError, Damaged):
-            return unpack(path)[0]
+        if (found := self._read(path, unpack)) is not None:
+            return found[0]
         with self.lease(kind, description):
-            if (found := self._settled(path, unpack)) is not None:
+            if (found := self._read(path, unpack)) is not None:
                 return found[0]  # another process made it while we waited
             made = {name: np.asarray(array, order="C") for name, array in make().items()}
             self._write(path, pack(made, description))
             return made
 
-    def _settled(self, path: Path, read: Callable[[Path], Any]) -> Any:
-        """What is in the file, or None; to be called under its lease, since it sets a damaged file aside."""
+    def _read(self, path: Path, read: Callable[[Path], Any]) -> Any:
+        """What is in the file, or None if there is none or it was damaged and is now set aside."""
         try:
             return read(path)
         except FileNotFoundError:
             return None
         except Damaged as problem:
-            set_aside(path, problem)
+            set_aside(path, read, problem)
             return None
+        except OSError as problem:
+            raise trouble(self.root, problem) from problem
 
     def _write(self, path: Path, payload: bytes) -> None:
         try:
@@ -165,7 +167,7 @@ class Store:
 
     def load_checkpoint(self, description: dict) -> tuple[Arrays, dict] | None:
         """The last whole checkpoint (arrays, state), or None: the run then starts from its beginning."""
-        return self._settled(self.path("checkpoints", description), unpack)
+        return self._read(self.path("checkpoints", description), unpack)
 
     def clear_checkpoint(self, description: dict) -> None:
         """Forget the checkpoint: the run is finished."""
@@ -176,14 +178,7 @@ class Store:
 
     def row(self, description: dict) -> dict | None:
         """The stored row of a run, or None if it is not there or damaged (then set aside)."""
-        path = self.path("rows", description)
-        with suppress(Damaged):
-            try:
-                return unpack_row(path)["row"]
-            except FileNotFoundError:
-                return None
-        with self.lease("rows", description):
-            found = self._settled(path, unpack_row)
+        found = self._read(self.path("rows", description), unpack_row)
         return None if found is None else found["row"]
 
     def add_row(self, description: dict, row: dict) -> None:
@@ -192,11 +187,8 @@ class Store:
 
     def rows(self) -> list[dict]:
         """All undamaged rows, oldest first."""
-        found = []
-        for entry in self.ls("rows"):
-            with suppress(FileNotFoundError, Damaged):
-                found.append(unpack_row(entry.path)["row"])
-        return found
+        found = (self._read(entry.path, unpack_row) for entry in self.ls("rows"))
+        return [entry["row"] for entry in found if entry is not None]
 
     # -- housekeeping
 
@@ -216,12 +208,8 @@ class Store:
         """Read every entry and compare checksums; returns the damaged ones, which are set aside."""
         bad = []
         for entry in self.ls():
-            try:
-                (unpack_row if entry.kind == "rows" else unpack)(entry.path)
-            except FileNotFoundError:
-                continue
-            except Damaged as problem:
-                set_aside(entry.path, problem)
+            whole = self._read(entry.path, unpack_row if entry.kind == "rows" else unpack)
+            if whole is None:
                 bad.append(entry)
         return bad
 
