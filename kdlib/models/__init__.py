@@ -12,26 +12,53 @@ import torch
 
 from kdlib.errors import choose
 from kdlib.models.features import Features, Network, parameters_count
+from kdlib.models.imagenet import TorchvisionMobileNetV2, TorchvisionResNet
 from kdlib.models.mlp import MLP
-from kdlib.models.resnet import ResNet
+from kdlib.models.mobilenet import MobileNetV2
+from kdlib.models.resnet import Bottleneck, ResNet
+from kdlib.models.shufflenet import ShuffleNetV1, ShuffleNetV2
+from kdlib.models.vgg import VGG
+from kdlib.models.vit import ViT
+from kdlib.models.wrn import WideResNet
 
 __all__ = ["MODELS", "Features", "Network", "build", "parameters_count"]
 
+# Channels of the stem and of each stage.
 THIN = (16, 16, 32, 64)
-WIDE = (32, 64, 128, 256)
+TIMES4 = (32, 64, 128, 256)
+BASIC = (64, 64, 128, 256, 512)
+BOTTLENECK = (64, 256, 512, 1024, 2048)
 
 # name -> constructor(num_classes, in_channels, image_size)
 MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "mlp": MLP,
-    "resnet8": partial(ResNet, depth=8, widths=THIN),
-    "resnet14": partial(ResNet, depth=14, widths=THIN),
-    "resnet20": partial(ResNet, depth=20, widths=THIN),
-    "resnet32": partial(ResNet, depth=32, widths=THIN),
-    "resnet44": partial(ResNet, depth=44, widths=THIN),
-    "resnet56": partial(ResNet, depth=56, widths=THIN),
-    "resnet110": partial(ResNet, depth=110, widths=THIN),
-    "resnet8x4": partial(ResNet, depth=8, widths=WIDE),
-    "resnet32x4": partial(ResNet, depth=32, widths=WIDE),
+    "resnet8": partial(ResNet, blocks=(1, 1, 1), widths=THIN),
+    "resnet14": partial(ResNet, blocks=(2, 2, 2), widths=THIN),
+    "resnet20": partial(ResNet, blocks=(3, 3, 3), widths=THIN),
+    "resnet32": partial(ResNet, blocks=(5, 5, 5), widths=THIN),
+    "resnet44": partial(ResNet, blocks=(7, 7, 7), widths=THIN),
+    "resnet56": partial(ResNet, blocks=(9, 9, 9), widths=THIN),
+    "resnet110": partial(ResNet, blocks=(18, 18, 18), widths=THIN),
+    "resnet8x4": partial(ResNet, blocks=(1, 1, 1), widths=TIMES4),
+    "resnet32x4": partial(ResNet, blocks=(5, 5, 5), widths=TIMES4),
+    "resnet18": partial(ResNet, blocks=(2, 2, 2, 2), widths=BASIC),
+    "resnet34": partial(ResNet, blocks=(3, 4, 6, 3), widths=BASIC),
+    "resnet50": partial(ResNet, blocks=(3, 4, 6, 3), widths=BOTTLENECK, block=Bottleneck),
+    "wrn_16_1": partial(WideResNet, depth=16, width=1),
+    "wrn_16_2": partial(WideResNet, depth=16, width=2),
+    "wrn_40_1": partial(WideResNet, depth=40, width=1),
+    "wrn_40_2": partial(WideResNet, depth=40, width=2),
+    "vgg8": partial(VGG, convs=(1, 1, 1, 1, 1)),
+    "vgg13": partial(VGG, convs=(2, 2, 2, 2, 2)),
+    "vgg16": partial(VGG, convs=(2, 2, 3, 3, 3)),
+    "mobilenetv2": MobileNetV2,
+    "shufflenetv1": ShuffleNetV1,
+    "shufflenetv2": ShuffleNetV2,
+    "vit": ViT,
+    "imagenet_resnet18": partial(TorchvisionResNet, arch="resnet18"),
+    "imagenet_resnet34": partial(TorchvisionResNet, arch="resnet34"),
+    "imagenet_resnet50": partial(TorchvisionResNet, arch="resnet50"),
+    "imagenet_mobilenetv2": TorchvisionMobileNetV2,
 }
 
 
