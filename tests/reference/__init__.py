@@ -1,0 +1,1 @@
+"""Adapters between the reference numbers and kdlib, one module per room."""
