@@ -59,7 +59,7 @@ def test_without_noise_the_error_is_the_bias() -> None:
 
 
 def test_numbers_of_an_independent_evaluation() -> None:
-    """DKDP Eq. 4 computed elsewhere, on inputs drawn by Box-Muller from named seeds (12 of 30 samples kept)."""
+    """DKDP Eq. 4, computed elsewhere on inputs from named seeds; 12 of 30 samples kept."""
 
     def normal(seed: int, shape: tuple[int, ...]) -> np.ndarray:
         u = np.random.Generator(np.random.PCG64(seed)).random((2, *shape))
