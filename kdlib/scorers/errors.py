@@ -1,19 +1,120 @@
-"""Scores from predicted probabilities at one point of training."""
+"""Scores from predicted probabilities at one point of training: EL2N, difficulty, entropy, margin.
+
+`probs` is (..., N, K) with any axes in front (runs, epochs, views); a score is the mean over them, (N,).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlib.scorers.signals import Signals
 
-def el2n(probs: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Error L2 norm ||p - onehot(y)||_2, averaged over every leading axis; (N,), between 0 and sqrt(2).
+Floats = NDArray[np.floating]
+Labels = NDArray[np.integer]
 
-    probs: (..., N, K), typically (runs, N, K) early in training; labels: (N,).
-    Paul et al. 2021, "Deep learning on a data diet", Definition 2.2.
+
+def at_epochs(signals: Signals, epochs: Sequence[int] | None) -> Floats:
+    """probs (R, len(epochs), N, K) at the given 1-based epochs, all recorded ones for None.
+
+    Raises ValueError when probs were not recorded at one of them.
     """
+    signals.require("probs") if epochs is None else signals.require("probs", "prob_epochs")
+    assert signals.probs is not None
+    if epochs is None:
+        return signals.probs
+    assert signals.prob_epochs is not None
+    recorded = signals.prob_epochs.tolist()
+    missing = [e for e in epochs if e not in recorded]
+    if missing:
+        raise ValueError(f"probabilities were not recorded at epoch(s) {missing}; recorded epochs: {recorded}")
+    return signals.probs[:, [recorded.index(e) for e in epochs]]
+
+
+def error_norms(probs: Floats, labels: Labels) -> NDArray[np.float64]:
+    """||p - onehot(y)||_2 for every row, (..., N), each between 0 and sqrt(2)."""
     error = np.array(probs, dtype=np.float64)
+    error[..., np.arange(len(labels)), labels] -= 1.0
+    return np.sqrt(np.square(error).sum(axis=-1))
+
+
+def el2n(probs: Floats, labels: Labels) -> NDArray[np.float64]:
+    """Error L2 norm: E ||p - onehot(y)||_2 over runs (and epochs, if several), (N,).
+
+    probs: (..., N, K), early in training: `signals.probs[:, 0]`, or `at_epochs(signals, (5, 10))`. Late in
+    training nearly all errors are close to 0. Paul et al. 2021, "Deep learning on a data diet", Definition
+    2.2.
+    """
+    return _mean(error_norms(probs, labels))
+
+
+def el2n_sum(probs: Floats, labels: Labels, epochs: int = 10) -> NDArray[np.float64]:
+    """EL2N as the code of "Coverage-centric coreset selection" has it: summed over the first epochs of one run.
+
+    probs: (E, N, K), every epoch of one run; returns (N,).
+    """
+    return error_norms(np.asarray(probs)[:epochs], labels).sum(axis=0)
+
+
+def difficulty(logits: Floats, labels: Labels) -> NDArray[np.float64]:
+    """Cross-entropy of a trained teacher, d = log sum_k exp z_k - z_y in nats, (N,).
+
+    logits: (..., N, K); leading axes are averaged over, so that (V, N, K) is the mean over V augmented views
+    and (N, K) the clean image. Float64 throughout: a good teacher is right by so much that float32
+    probabilities tie. "Medium-difficulty samples constitute smoothed decision boundary ...", Eq. 3.
+    """
+    z = np.asarray(logits, dtype=np.float64)
+    z = z - z.max(axis=-1, keepdims=True)
+    return _mean(_log_sum_exp_minus_label(z, labels))
+
+
+def _log_sum_exp_minus_label(z: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
+    """log(1 + sum_{k != y} exp(z_k - z_y)): keeps its digits where the label's probability rounds to 1."""
     rows = np.arange(len(labels))
-    error[..., rows, labels] -= 1.0
-    norms = np.sqrt(np.square(error).sum(axis=-1))
-    return norms.reshape(-1, len(labels)).mean(axis=0)
+    own = z[..., rows, labels]
+    others = np.exp(z)
+    others[..., rows, labels] = 0.0
+    rest = others.sum(axis=-1)
+    confident = own > np.log(np.maximum(rest, 1e-300))  # z <= 0, so the exponential below cannot overflow
+    ratio = rest * np.exp(-np.where(confident, own, 0.0))
+    return np.where(confident, np.log1p(ratio), np.log(rest + np.exp(own)) - own)
+
+
+def difficulty_from_probs(probs: Floats, labels: Labels) -> NDArray[np.float64]:
+    """`difficulty` from softmax probabilities (..., N, K): -log p_y, taken as log1p of the others' odds.
+
+    A float32 p_y that rounds to 1 still leaves its others' tiny probabilities to rank by. A p_y that
+    underflowed to 0 counts as the dtype's smallest positive number, so the score stays finite (about 103 nats
+    in float32).
+    """
+    probs = np.asarray(probs)
+    floor = float(np.finfo(probs.dtype).smallest_subnormal)
+    others = probs.astype(np.float64)
+    rows = np.arange(len(labels))
+    own = np.maximum(others[..., rows, labels], floor)
+    others[..., rows, labels] = 0.0
+    return _mean(np.log1p(others.sum(axis=-1) / own))
+
+
+def entropy(probs: Floats) -> NDArray[np.float64]:
+    """Entropy of the prediction, -sum_k p_k log p_k in nats, (N,), in [0, log K]; 0 log 0 = 0. Needs no label."""
+    p = np.asarray(probs, dtype=np.float64)
+    return _mean(-(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=-1))
+
+
+def margin(probs: Floats) -> NDArray[np.float64]:
+    """Minus the gap between the two largest probabilities, (N,), in [-1, 0]; higher = less certain. Needs no label.
+
+    The margin to the label over training is `kdlib.scorers.dynamics.aum`. Raises ValueError for fewer than 2 classes.
+    """
+    p = np.asarray(probs, dtype=np.float64)
+    if p.shape[-1] < 2:
+        raise ValueError("margin needs at least 2 classes")
+    second, first = np.moveaxis(np.partition(p, -2, axis=-1)[..., -2:], -1, 0)
+    return _mean(second - first)
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values.reshape(-1, values.shape[-1]).mean(axis=0)

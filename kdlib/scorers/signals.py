@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,17 +50,13 @@ class Signals:
             if value is None:
                 continue
             if value.ndim != len(axes):
-                raise ValueError(
-                    f"signal {field!r} must have axes ({', '.join(axes)}), got shape {value.shape}"
-                )
+                raise ValueError(f"signal {field!r} must have axes ({', '.join(axes)}), got shape {value.shape}")
             for axis, length in zip(axes, value.shape, strict=True):
                 if axis in FREE_AXES:
                     continue
                 other, first = seen.setdefault(axis, (length, field))
                 if other != length:
-                    raise ValueError(
-                        f"signals disagree on axis {axis}: {first!r} has {other}, {field!r} has {length}"
-                    )
+                    raise ValueError(f"signals disagree on axis {axis}: {first!r} has {other}, {field!r} has {length}")
 
     def require(self, *names: str) -> None:
         """ValueError naming the fields among `names` that were not recorded."""
@@ -77,12 +74,10 @@ class Scorer:
     needs: the fields of `Signals` it reads; a missing one raises ValueError
     """
 
-    fn: Callable[[Signals, NDArray[np.integer], np.random.Generator], NDArray[np.float64]]
+    fn: Callable[[Any, NDArray[np.integer], np.random.Generator], NDArray[np.float64]]  # Any: needs are checked first
     needs: tuple[str, ...] = ()
 
-    def __call__(
-        self, signals: Signals, labels: NDArray[np.integer], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def __call__(self, signals: Signals, labels: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.float64]:
         signals.require(*self.needs)
         labels = np.asarray(labels)
         scores = np.asarray(self.fn(signals, labels, rng), dtype=np.float64)
