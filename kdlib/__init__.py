@@ -1,3 +1,41 @@
-"""kdlib: knowledge distillation on pruned data, as a course and as a reproduction."""
+"""kdlib: knowledge distillation on pruned data, as a course and as a reproduction.
+
+    from kdlib import Run, run, sweep
+    sweep({"fraction": [0.1, 0.3], "loss": ["cross_entropy", "kd"], "seed": [0, 1, 2]})
+
+Names are imported on first use, so that `import kdlib` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Run": "experiment",
+    "run": "experiment",
+    "PRESETS": "experiment",
+    "sweep": "sweep",
+    "load_rows": "sweep",
+    "load": "data",
+    "Dataset": "data",
+    "MODELS": "models",
+    "LOSSES": "losses",
+    "RESHAPES": "losses",
+    "FEATURE_LOSSES": "losses",
+    "SCORERS": "scorers",
+    "Signals": "scorers",
+    "keep_indices": "selection",
+    "Recipe": "training",
+    "train": "training",
+    "Store": "store",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"kdlib.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'kdlib' has no attribute {name!r}; it offers {', '.join(__all__)}")

@@ -3,8 +3,8 @@
 | name | samples | from |
 |---|---|---|
 | `digits` | 1,797 images 8x8, grey | ships with scikit-learn; fixed stratified split 3:1 |
-| `cifar10`, `cifar100`, `svhn` | 32x32 RGB | torchvision, downloaded on first use, checksum verified there |
-| `folder:PATH` or `folder:PATH@SIZE` | anyone's images | `PATH/train/CLASS/*` and `PATH/test/CLASS/*`, or `PATH/CLASS/*` (then split 4:1) |
+| `cifar10`, `cifar100`, `svhn` | 32x32 RGB | torchvision (downloaded once, checksum verified), or class folders in `data/raw/NAME` |
+| `folder:PATH`, `folder:PATH@SIZE` | anyone's images | `PATH/train/CLASS/*` and `PATH/test/CLASS/*`, or `PATH/CLASS/*` (split 4:1) |
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def make_dataset(name: str, train: tuple, test: tuple, classes: Sequence[str]) -
         if x.dtype != torch.uint8 or x.ndim != 4 or len(x) != len(y):
             raise ValueError(f"{name}: {part} images must be uint8 (N,C,H,W) with one label each")
         if len(y) and not (0 <= int(y.min()) and int(y.max()) < len(classes)):
-            raise ValueError(f"{name}: {part} labels must lie in 0..{len(classes) - 1}, found {int(y.min())}..{int(y.max())}")
+            raise ValueError(
+                f"{name}: {part} labels must lie in 0..{len(classes) - 1}, found {int(y.min())}..{int(y.max())}"
+            )
     counts = torch.bincount(train_y, minlength=len(classes))
     if (counts == 0).any():
         empty = [classes[i] for i in torch.nonzero(counts == 0).flatten().tolist()]
@@ -110,9 +112,14 @@ def _digits(root: Path) -> Dataset:
 
 
 def _torchvision(name: str, root: Path) -> Dataset:
+    if (root / name / "train").is_dir():  # a copy in class folders spares the download
+        return replace(_folder(str(root / name), root), name=name)
     from torchvision import datasets
 
-    folder, kind = str(root / name), {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "svhn": datasets.SVHN}[name]
+    folder, kind = (
+        str(root / name),
+        {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "svhn": datasets.SVHN}[name],
+    )
     splits = ({"split": "train"}, {"split": "test"}) if name == "svhn" else ({"train": True}, {"train": False})
     try:
         train, test = (kind(folder, download=True, **split) for split in splits)
@@ -162,7 +169,10 @@ def _decode(files: list[Path], size: int | None) -> np.ndarray:
     with ThreadPoolExecutor(4) as pool:
         images = list(pool.map(lambda f: _read(f, size), files))
     if len({image.shape[:2] for image in images}) > 1 or images[0].shape[0] != images[0].shape[1]:
-        print(f"images of {files[0].parent.parent} differ in size or are not square: scaled to 32x32 (folder:PATH@SIZE sets another)")
+        print(
+            f"images of {files[0].parent.parent} differ in size or are not square: scaled to 32x32 "
+            "(folder:PATH@SIZE sets another size)"
+        )
         return _decode(files, 32)
     if any(image.ndim == 3 for image in images):
         images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
@@ -179,7 +189,9 @@ def _folder(path: str, root: Path) -> Dataset:
         raise ValueError(f"folder:{path}@{size}: the size after @ is a number of pixels, such as @32")
     split = (folder / "train").is_dir()
     if split and not (folder / "test").is_dir():
-        raise ValueError(f"{folder} holds train/ but no test/; add one, or put the class folders directly below {folder}")
+        raise ValueError(
+            f"{folder} holds train/ but no test/; add one, or put the class folders directly below {folder}"
+        )
     classes = _class_names(folder / "train" if split else folder)
     parts = [_image_files(folder / p, classes) for p in (("train", "test") if split else ("",))]
     stamp = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for files, _ in parts for f in files]
@@ -239,7 +251,14 @@ def with_validation(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Data
     """The training part alone, split again (stratified): its `test` part is now a validation set for choosing recipes."""
     held_out = _stratified(data.train_y, fraction, seeds.stream(seed, "validation"))
     x, y = data.train_x, data.train_y
-    return replace(data, name=f"{data.name}+validation", train_x=x[~held_out], train_y=y[~held_out], test_x=x[held_out], test_y=y[held_out])
+    return replace(
+        data,
+        name=f"{data.name}+validation",
+        train_x=x[~held_out],
+        train_y=y[~held_out],
+        test_x=x[held_out],
+        test_y=y[held_out],
+    )
 
 
 def with_label_noise(data: Dataset, rate: float, seed: int) -> Dataset:

@@ -1,0 +1,439 @@
+"""One experiment: `Run` names every knob, `run(Run(...))` trains the student and returns its row.
+
+row = run(Run(dataset="digits", scorer="forgetting", fraction=0.1, loss="kd", seed=3))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from kdlib import __version__, seeds
+from kdlib.errors import choose
+
+if TYPE_CHECKING:  # importing the knobs must not import torch: the command line's help is to be quick
+    import numpy as np
+    from torch import Tensor
+
+    from kdlib.data import Dataset
+    from kdlib.store import Store
+    from kdlib.teachers import FullRuns, LogitBank
+    from kdlib.training import Member, Recipe, Trained
+
+
+def knob(default: Any, help: str) -> Any:
+    """A field with a default and the sentence that the command line and the documentation show."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Run:
+    """Every knob of one experiment. Unknown names, wrong types and values out of range raise before anything is trained."""
+
+    dataset: str = knob("digits", "digits, cifar10, cifar100, svhn, or folder:PATH")
+    validation: bool = knob(False, "hold out a tenth of the training data and test on it, for choosing recipes")
+    label_noise: float = knob(0.0, "share of training labels replaced by another class, in [0, 1]")
+    student: str = knob("mlp", "network of the student")
+    teacher: str = knob("mlp", "network of the teacher")
+    scorer: str = knob("random", "difficulty score that ranks the samples")
+    fraction: float = knob(1.0, "kept fraction f of the training samples, in (0, 1]")
+    centre: float = knob(1.0, "window of the difficulty ranking: 1 hardest, 0.5 medium, 0 easiest")
+    class_balanced: bool = knob(True, "keep the fraction f of every class")
+    selection: str = knob(
+        "window", "rule from scores to kept samples: window, ccs (stratified), infobatch (each epoch anew)"
+    )
+    loss: str = knob("kd", "loss on logits; cross_entropy trains without a teacher")
+    alpha: float = knob(0.5, "KD weight in [0, 1]")
+    tau: float = knob(4.0, "temperature, above 0")
+    reshape: str = knob("none", "reshaping of the logits before the loss")
+    feature_loss: str = knob("none", "loss on features or relations, added with weight beta")
+    beta: float = knob(1.0, "weight of the feature loss, at least 0")
+    weighting: str = knob("convex", "convex: (1-alpha) CE + alpha KD; alpha_on_ce; additive: CE + alpha KD")
+    teacher_fraction: float = knob(1.0, "fraction f_t of the data that the teacher was trained on, in (0, 1]")
+    teacher_seed: int = knob(0, "seed of the teacher's training")
+    teacher_epochs: int = knob(0, "epochs of the teacher's training; 0: as many as the student's")
+    bank: bool = knob(True, "remember the teacher's logits for each view (float16); off: compute them anew")
+    score_model: str = knob("", "network that is scored; empty: the teacher's")
+    score_runs: int = knob(1, "trainings that the scores average over (seeds 0, 1, ...)")
+    score_epochs: int = knob(0, "epochs of the scored trainings; 0: as many as the teacher's")
+    score_augment: str = knob("none", "augmentation of the scored trainings")
+    epochs: int = knob(60, "passes over the kept samples")
+    batch_size: int = knob(64, "samples in a step")
+    lr: float = knob(0.1, "peak learning rate")
+    momentum: float = knob(0.9, "SGD momentum")
+    weight_decay: float = knob(5e-4, "L2 penalty on every parameter")
+    schedule: str = knob("one_cycle", "learning rate over time: one_cycle, steps, constant")
+    warmup: float = knob(0.2, "share of the steps in which one_cycle rises")
+    milestones: tuple[int, ...] = knob((), "epochs after which `steps` divides the rate by 10")
+    augment: str = knob("none", "none, crop, crop_flip")
+    augment_seed: int = knob(-1, "seed of the views; runs that share it share the bank's entries; -1: the run's own")
+    precision: str = knob("auto", "auto (bfloat16 on a GPU), float32, bfloat16")
+    budget: str = knob("epochs", "epochs: as printed; steps: as many steps as the full data would take")
+    eval_every: int = knob(1, "epochs between test accuracies; the last epoch always has one")
+    seed: int = knob(0, "redraws subset, initial weights, order and views")
+    device: str = knob("auto", "auto, cpu, cuda")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            object.__setattr__(self, f.name, _typed(f.name, str(f.type), getattr(self, f.name)))
+        for name, low, high in RANGES:
+            value = getattr(self, name)
+            inside = low < value <= high if name in OPEN_BELOW else low <= value <= high
+            if not inside:
+                left = "(" if name in OPEN_BELOW else "["
+                raise ValueError(f"{name} must lie in {left}{low:g}, {high:g}], got {value:g}")
+        if not self.dataset.startswith("folder:"):
+            choose("dataset", self.dataset, dict.fromkeys([*names("dataset"), "folder:PATH"]))
+        for name in NAMED:
+            value = getattr(self, name)
+            if not (name == "score_model" and value == ""):
+                choose(name, value, dict.fromkeys(names(name)))
+        if self.feature_loss != "none" and self.loss == "cross_entropy":
+            raise ValueError("a feature loss needs a teacher: take loss kd (alpha 0 leaves the logits' term out)")
+        if self.selection == "infobatch" and self.feature_loss != "none":
+            raise ValueError("selection infobatch weighs samples one by one and cannot be combined with a feature loss")
+
+
+OPEN_BELOW = {"fraction", "tau", "teacher_fraction", "lr"}
+INF = math.inf
+RANGES: list[tuple[str, float, float]] = [
+    ("label_noise", 0, 1), ("fraction", 0, 1), ("centre", 0, 1), ("alpha", 0, INF), ("tau", 0, INF), ("beta", 0, INF),
+    ("teacher_fraction", 0, 1), ("teacher_seed", 0, INF), ("teacher_epochs", 0, INF), ("score_runs", 1, INF),
+    ("score_epochs", 0, INF), ("epochs", 1, INF), ("batch_size", 1, INF), ("lr", 0, INF), ("momentum", 0, 0.9999),
+    ("weight_decay", 0, INF), ("warmup", 0, 0.99), ("augment_seed", -1, INF), ("eval_every", 1, INF), ("seed", 0, INF),
+]  # fmt: skip
+
+
+def _typed(name: str, kind: str, value: Any) -> Any:
+    """`value` as the field's type, or a ValueError that says what was wanted; 1 is a fine float, True is no int."""
+    if kind == "tuple[int, ...]" and isinstance(value, list | tuple) and all(type(v) is int for v in value):
+        return tuple(value)
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if {"int": int, "str": str, "bool": bool}.get(kind) is type(value):
+        return value
+    raise ValueError(f"{name} must be {'a list of int' if kind.startswith('tuple') else kind}, got {value!r}")
+
+
+SELECTIONS = ("window", "ccs", "infobatch")
+DEVICES = ("auto", "cpu", "cuda")
+NAMED = (
+    "student", "teacher", "score_model", "scorer", "selection", "loss", "reshape", "feature_loss", "weighting",
+    "schedule", "augment", "score_augment", "precision", "budget", "device",
+)  # fmt: skip
+
+
+@lru_cache
+def names(knob_name: str) -> tuple[str, ...]:
+    """The valid values of a knob that takes a name: read from the registries, so that a new entry is known everywhere."""
+    from kdlib import data, losses, models, scorers, training, views
+
+    return {
+        "dataset": tuple(data.DATASETS),
+        "student": tuple(models.MODELS), "teacher": tuple(models.MODELS), "score_model": tuple(models.MODELS),
+        "scorer": tuple(scorers.SCORERS), "selection": SELECTIONS,
+        "loss": tuple(losses.LOSSES), "reshape": tuple(losses.RESHAPES),
+        "feature_loss": ("none", *losses.FEATURE_LOSSES), "weighting": tuple(losses.logits.WEIGHTINGS),
+        "schedule": tuple(training.SCHEDULES), "augment": tuple(views.AUGMENTATIONS),
+        "score_augment": tuple(views.AUGMENTATIONS), "precision": tuple(training.PRECISIONS),
+        "budget": ("epochs", "steps"), "device": DEVICES,
+    }[knob_name]  # fmt: skip
+
+
+# -- what a run needs, as descriptions
+
+
+def recipe(r: Run) -> Recipe:
+    """The student's recipe."""
+    from kdlib.training import Recipe
+
+    return Recipe(**{f.name: getattr(r, f.name) for f in fields(Recipe)})
+
+
+def teacher_runs(r: Run) -> FullRuns:
+    """Which training the teacher comes from: all data (or f_t of it), the student's recipe, always in epochs."""
+    from kdlib.teachers import FullRuns
+
+    plan = dataclasses.replace(recipe(r), epochs=r.teacher_epochs or r.epochs, budget="epochs")
+    return FullRuns(r.teacher, plan, (r.teacher_seed,), r.teacher_fraction)
+
+
+def score_runs(r: Run) -> FullRuns:
+    """Which trainings the scores come from: all data, seeds 0 to `score_runs` - 1."""
+    from kdlib.teachers import FullRuns
+
+    epochs = r.score_epochs or r.teacher_epochs or r.epochs
+    plan = dataclasses.replace(recipe(r), epochs=epochs, budget="epochs", augment=r.score_augment)
+    return FullRuns(r.score_model or r.teacher, plan, tuple(range(r.score_runs)))
+
+
+def needs_teacher(r: Run) -> bool:
+    """Whether anything of the teacher enters the student's training."""
+    return r.loss != "cross_entropy"
+
+
+def needs_scores(r: Run) -> bool:
+    """Whether the kept samples depend on scores: at f = 1, with a random or a per-epoch selection they do not."""
+    return r.scorer != "random" and r.fraction < 1 and r.selection != "infobatch"
+
+
+TEACHER_KNOBS = (
+    "teacher",
+    "alpha",
+    "tau",
+    "reshape",
+    "weighting",
+    "teacher_fraction",
+    "teacher_seed",
+    "teacher_epochs",
+    "bank",
+)
+SCORE_KNOBS = ("scorer", "score_model", "score_runs", "score_epochs", "score_augment")
+
+
+def dataset_of(r: Run) -> Dataset:
+    """The run's data: loaded, and with the validation split and label noise that it asks for."""
+    return _dataset(r.dataset, r.validation, r.label_noise)
+
+
+@lru_cache(maxsize=4)
+def _dataset(name: str, validation: bool, label_noise: float) -> Dataset:
+    from kdlib import data
+
+    loaded = data.load(name)
+    if validation:
+        loaded = data.with_validation(loaded)
+    return data.with_label_noise(loaded, label_noise, 0) if label_noise else loaded
+
+
+def describe(r: Run) -> dict:
+    """What identifies the run's row in a store: the data's content and every knob that can change the outcome."""
+    knobs = dataclasses.asdict(r)
+    for name in ("dataset", "validation", "label_noise", "device"):
+        del knobs[name]
+    if not needs_teacher(r):
+        knobs |= dict.fromkeys(TEACHER_KNOBS)
+    if not needs_scores(r):
+        knobs |= dict.fromkeys(SCORE_KNOBS)
+    return {"data": dataset_of(r).content_hash, **knobs}
+
+
+def needed_artefacts(r: Run) -> list[tuple[str, dict]]:
+    """(kind, description) of the stored arrays that the run reads: shared ones are best made first, and once."""
+    found = []
+    if needs_teacher(r):
+        found.append(("full_runs", teacher_runs(r).describe(dataset_of(r))))
+    if needs_scores(r):
+        found += [(kind, score_runs(r).describe(dataset_of(r))) for kind in ("full_runs", "gradients", "subsets")]
+    return found
+
+
+# -- the run itself
+
+
+def kept_samples(r: Run, store: Store) -> np.ndarray:
+    """Sorted ids (n,) of the training samples that the run keeps; the run's seed draws ties and random scores."""
+    from kdlib.scorers import SCORERS, Signals
+    from kdlib.selection import keep_indices, keep_stratified
+    from kdlib.teachers import signals
+
+    data, rng = dataset_of(r), seeds.stream(r.seed, "subset")
+    labels = data.train_y.numpy()
+    scorer = SCORERS[r.scorer if needs_scores(r) else "random"]
+    needs = (*scorer.needs, *(("margin",) if r.selection == "ccs" and r.fraction < 1 else ()))
+    recorded = signals(needs, score_runs(r), data, store, r.device) if needs else Signals()
+    scores = scorer(recorded, labels, rng)
+    fraction = 1.0 if r.selection == "infobatch" else r.fraction
+    if r.selection == "ccs" and fraction < 1:
+        assert recorded.margin is not None
+        return keep_stratified(scores, fraction, cut_scores=-recorded.margin.mean((0, 1)), rng=rng)
+    return keep_indices(scores, fraction, centre=r.centre, labels=labels if r.class_balanced else None, rng=rng)
+
+
+class Objective:
+    """The run's loss on logits as training calls it: (B,K), (B,K) or None, (B,) -> nats (B,)."""
+
+    def __init__(self, r: Run, class_std: Tensor | None, epoch: int | None = None) -> None:
+        self.run, self.class_std, self.epoch = r, class_std, epoch
+
+    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
+        from kdlib.losses.reshape import logit_loss
+
+        r = self.run
+        if r.loss == "cross_entropy":
+            return logit_loss(student, None, labels, loss="cross_entropy")
+        options = {"alpha": r.alpha, "tau": r.tau, "weighting": r.weighting, "epoch": self.epoch}
+        return logit_loss(student, teacher, labels, loss=r.loss, reshape=r.reshape, class_std=self.class_std, **options)
+
+    def at_epoch(self, epoch: int) -> Objective:
+        """The same loss in the given epoch (1-based), for losses that warm up."""
+        return Objective(self.run, self.class_std, epoch)
+
+
+class TeacherSide:
+    """What a company of runs shares: the frozen teacher, its logit bank and its test accuracy."""
+
+    def __init__(self, r: Run, store: Store) -> None:
+        from kdlib.teachers import LogitBank, bank_folder, full_runs, load_model
+
+        self.run, self.data, runs = r, dataset_of(r), teacher_runs(r)
+        self.model = load_model(runs, self.data, store, r.device)
+        self.accuracy = float(full_runs(runs, self.data, store, r.device)["test_acc"][0])
+        folder = bank_folder(store, runs, self.data, r.augment) if r.bank else None
+        self.bank: LogitBank = LogitBank(self.model, self.data, r.augment, folder)
+
+    def class_std(self) -> Tensor:
+        """k_c of the medium-difficulty paper (Eq. 4) over the full training set, clean views."""
+        from kdlib.losses.reshape import class_std
+        from kdlib.training import predict
+
+        logits = predict(self.model, self.data.train_x, self.data)
+        return class_std(logits, self.data.train_y.to(logits.device), self.data.num_classes)
+
+    def feature_term(self, r: Run, keep: np.ndarray) -> Any:
+        """The module of the run's feature loss, built from the shapes that student and teacher give to one batch."""
+        import torch
+
+        from kdlib.losses import FEATURE_LOSSES
+        from kdlib.training import FeatureTerm
+        from kdlib.views import normalise
+
+        x = normalise(self.data.train_x[:4].to(self.bank.device), self.data.mean, self.data.std)
+        student = build_student(r, self.data).to(self.bank.device).eval()
+        with torch.no_grad():
+            shapes = student.features(x), self.model.features(x)  # type: ignore[operator]
+        seed = seeds.integer(r.seed, "loss") % 2**31
+        make = FEATURE_LOSSES[r.feature_loss].make
+        module = make(*shapes, num_samples=len(keep), num_classes=self.data.num_classes, seed=seed)
+        return FeatureTerm(module.to(self.bank.device), self.model, r.beta)
+
+
+def build_student(r: Run, data: Dataset) -> Any:
+    """The student with the initial weights of the run's seed."""
+    from kdlib.models import build
+
+    channels, size, _ = data.image_shape
+    return build(r.student, data.num_classes, channels, size, seed=seeds.integer(r.seed, "init"))
+
+
+COMPANY_FREE = (
+    "seed", "scorer", "centre", "class_balanced", "selection", "loss", "alpha", "tau", "reshape", "weighting", "bank",
+    "score_model", "score_runs", "score_epochs", "score_augment", "augment_seed",
+)  # fmt: skip
+
+
+def company_key(r: Run) -> tuple | None:
+    """Runs of equal key can train side by side; None: only alone (or one process each, which gives the same rows)."""
+    from kdlib.stacked import worth_stacking
+    from kdlib.training import resolve_device
+
+    alone = r.feature_loss != "none" or r.selection == "infobatch"
+    if alone or not worth_stacking(build_student(r, dataset_of(r)), resolve_device(r.device)):
+        return None
+    return tuple((f.name, getattr(r, f.name)) for f in fields(r) if f.name not in COMPANY_FREE)
+
+
+def run_together(runs: Sequence[Run], store: Store | None = None) -> list[dict]:
+    """Train runs of equal `company_key` side by side: their rows, in order, each equal to `run`'s to float tolerance."""
+    from kdlib.store import Store
+    from kdlib.training import train_company
+
+    store = store or Store()
+    first, data = runs[0], dataset_of(runs[0])
+    teaching = [r for r in runs if needs_teacher(r)]
+    teacher = TeacherSide(teaching[0], store) if teaching else None
+    members = _members(runs, data, teacher, store)
+    bank = teacher.bank if teacher else None
+    trained = train_company(
+        members, data, recipe(first), teacher=bank, device=first.device, resume=_resume(runs, store)
+    )
+    _resume(runs, store).clear()
+    return [
+        _row(r, m, t, teacher if needs_teacher(r) else None) for r, m, t in zip(runs, members, trained, strict=True)
+    ]
+
+
+def _resume(runs: Sequence[Run], store: Store) -> Any:
+    from kdlib.teachers import StoredCheckpoint
+
+    return StoredCheckpoint(store, {"company": [describe(r) for r in runs]})
+
+
+def _members(runs: Sequence[Run], data: Dataset, teacher: TeacherSide | None, store: Store) -> list[Member]:
+    from kdlib.training import Member
+
+    objectives: dict[tuple, Objective] = {}  # equal losses are one object, so that the loop can call them together
+    members = []
+    for r in runs:
+        knobs = (r.loss, r.alpha, r.tau, r.reshape, r.weighting) if needs_teacher(r) else ("cross_entropy",)
+        if knobs not in objectives:
+            std = teacher.class_std() if teacher and r.reshape.startswith("classwise") else None
+            objectives[knobs] = Objective(r, std)
+        keep = kept_samples(r, store)
+        term = teacher.feature_term(r, keep) if teacher and r.feature_loss != "none" else None
+        shared = None if r.augment_seed < 0 else r.augment_seed
+        members.append(Member(build_student(r, data), keep, r.seed, objectives[knobs], shared, term))
+    return members
+
+
+def _row(r: Run, member: Member, trained: Trained, teacher: TeacherSide | None) -> dict:
+    """The run's knobs and what came out; accuracies in percent, `test_acc` of the last epoch, `test_acc_best` of the best."""
+    finite = [a for a in trained.test_acc if math.isfinite(a)]
+    measured = {
+        "kept": len(member.keep),
+        "steps": trained.steps,
+        "teacher_acc": teacher.accuracy if teacher else None,
+        "test_acc": None if trained.diverged else trained.test_acc[-1],
+        "test_acc_best": max(finite, default=None),
+        "train_loss": None if trained.diverged else trained.loss[-1],
+        "status": "diverged" if trained.diverged else "ok",
+        "seconds": round(trained.seconds, 3),
+        "device": str(next(member.model.parameters()).device),
+        "version": __version__,
+    }
+    return {**dataclasses.asdict(r), **measured}
+
+
+def run(r: Run, store: Store | None = None) -> dict:
+    """Train the run's student and return its row; teacher, scores and logit bank are fetched or made first.
+
+    The row is the run's knobs and: kept, steps, teacher_acc, test_acc, test_acc_best (percent), train_loss (nats),
+    status ("ok" or "diverged"), seconds, device, version. The row itself is not stored here: `sweep` does that.
+    """
+    return run_together([r], store)[0]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A size of experiment: fixed knobs, the seeds and the kept fractions of a figure."""
+
+    fixed: dict[str, Any]
+    seeds: tuple[int, ...]
+    fractions: tuple[float, ...]
+
+
+PRESETS: dict[str, Preset] = {
+    "smoke": Preset({"dataset": "digits", "epochs": 4}, (0, 1), (0.1, 0.5)),
+    "class": Preset({"dataset": "digits", "epochs": 60, "score_runs": 5}, tuple(range(10)), (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)),
+    "laptop": Preset(
+        {
+            "dataset": "cifar100", "student": "resnet8", "teacher": "resnet8", "epochs": 10, "batch_size": 64,
+            "augment": "crop_flip", "score_augment": "crop_flip", "augment_seed": 0, "eval_every": 5,
+        },
+        (0, 1, 2),
+        (0.05, 0.1, 0.3),
+    ),
+    "paper": Preset(
+        {
+            "dataset": "cifar100", "student": "resnet32", "teacher": "resnet32", "epochs": 240, "batch_size": 64, "lr": 0.05,
+            "schedule": "steps", "milestones": (150, 180, 210), "augment": "crop_flip", "score_augment": "crop_flip",
+            "tau": 4.0, "alpha": 0.5, "augment_seed": 0, "eval_every": 10,
+        },
+        (0, 1, 2),
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    ),
+}  # fmt: skip

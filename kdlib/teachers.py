@@ -1,0 +1,318 @@
+"""Trainings on all the data, done once and kept: their weights are teachers, their records are signals for scorers.
+
+Also the logit bank: a frozen teacher is a function of (sample, view), so its logits are computed once for each pair that
+any student asks for, kept as float16 in the store, and shared by all students, processes and days.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdlib import seeds
+from kdlib.data import Dataset
+from kdlib.losses.logits import cross_entropy
+from kdlib.models import build
+from kdlib.scorers import Signals
+from kdlib.selection import keep_indices
+from kdlib.stacked import worth_stacking
+from kdlib.store import Store, key
+from kdlib.training import Loop, Member, Recipe, Trained, predict, resolve_device, train_company
+from kdlib.views import AUGMENTATIONS, apply_views, normalise
+
+CHUNK = 64  # teacher forwards always hold this many images, so that a logit does not depend on who asked beside it
+
+
+@dataclass(frozen=True)
+class FullRuns:
+    """Which trainings: `model` with `recipe` on a random, class-balanced `fraction` of the data, once for each seed.
+
+    `early` (share of the epochs, at least one epoch): when the early probabilities and gradient norms are taken.
+    """
+
+    model: str
+    recipe: Recipe
+    seeds: tuple[int, ...] = (0,)
+    fraction: float = 1.0
+    early: float = 0.1
+
+    def describe(self, data: Dataset) -> dict:
+        return {"data": data.content_hash, **dataclasses.asdict(self)}
+
+    def early_epoch(self) -> int:
+        """1-based; 10% of the epochs as in the papers on EL2N and GraNd (20 of 200)."""
+        return max(1, round(self.early * self.recipe.epochs))
+
+    def members(self, data: Dataset) -> list[Member]:
+        labels = data.train_y.numpy()
+        channels, size, _ = data.image_shape
+        found = []
+        for seed in self.seeds:
+            model = build(self.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init"))
+            rng = seeds.stream(seed, "subset")
+            keep = keep_indices(rng.random(len(labels)), self.fraction, labels=labels, rng=rng)
+            found.append(Member(model, keep, seed, cross_entropy))
+        return found
+
+
+def full_runs(runs: FullRuns, data: Dataset, store: Store, device: str = "auto") -> dict[str, np.ndarray]:
+    """Weights and signals of `runs`, trained or fetched; every array has the runs as its first axis R.
+
+    `w/NAME` (R, ...) weights; `correct` (R,E,N) bool and `margin` (R,E,N) at each presentation; `probs` (R,2,N,K) on the
+    clean images at the early and the last epoch (`prob_epochs` (2,)); `embedding` (R,N,D); `test_acc` (R,) percent.
+    """
+    return store.arrays("full_runs", runs.describe(data), lambda: _train_full_runs(runs, data, store, device))
+
+
+def _train_full_runs(runs: FullRuns, data: Dataset, store: Store, device: str) -> dict[str, np.ndarray]:
+    members = runs.members(data)
+    early: list[np.ndarray] = []
+
+    def at_epoch(epoch: int, loop: Loop) -> None:
+        if epoch == runs.early_epoch():
+            loop.stack.unstack([m.model for m in batch])
+            early.extend(_probabilities(m.model, data) for m in batch)
+
+    trained: list[Trained] = []
+    together = len(members) if worth_stacking(members[0].model, resolve_device(device)) else 1
+    for start in range(0, len(members), together):
+        batch = members[start : start + together]
+        resume = StoredCheckpoint(store, {**runs.describe(data), "start": start}, early)
+        trained += train_company(batch, data, runs.recipe, record=True, device=device, on_epoch=at_epoch, resume=resume)
+        resume.clear()
+    if any(t.diverged for t in trained):
+        raise RuntimeError(
+            f"training {runs.model} on all data diverged (loss is not finite); lower lr {runs.recipe.lr:g}"
+        )
+    return _collect(runs, data, trained, early)
+
+
+def _collect(runs: FullRuns, data: Dataset, trained: list[Trained], early: list[np.ndarray]) -> dict[str, np.ndarray]:
+    late = [_probabilities(t.model, data) for t in trained]
+    arrays = {
+        "correct": np.stack([t.signals["correct"] for t in trained]),
+        "margin": np.stack([t.signals["margin"] for t in trained]),
+        "probs": np.stack([np.stack(pair) for pair in zip(early, late, strict=True)]),
+        "prob_epochs": np.array([runs.early_epoch(), runs.recipe.epochs]),
+        "embedding": np.stack([embeddings(t.model, data) for t in trained]),
+        "test_acc": np.array([t.test_acc[-1] for t in trained]),
+    }
+    states = [t.model.state_dict() for t in trained]
+    return arrays | {f"w/{name}": np.stack([s[name].cpu().numpy() for s in states]) for name in states[0]}
+
+
+def _probabilities(model: nn.Module, data: Dataset) -> np.ndarray:
+    return predict(model, data.train_x, data).softmax(1).cpu().numpy()
+
+
+@torch.no_grad()
+def embeddings(model: nn.Module, data: Dataset, batch: int = 500) -> np.ndarray:
+    """Penultimate features float32 (N, D) of the clean training images, in eval mode."""
+    device = next(model.parameters()).device
+    model.eval()
+    parts = [
+        model.features(normalise(x.to(device), data.mean, data.std)).embedding.float().cpu()  # type: ignore[operator]
+        for x in data.train_x.split(batch)
+    ]
+    return torch.cat(parts).numpy()
+
+
+def load_model(runs: FullRuns, data: Dataset, store: Store, device: str = "auto", row: int = 0) -> nn.Module:
+    """The trained network of the run in `row`, frozen and in eval mode."""
+    arrays = full_runs(runs, data, store, device)
+    channels, size, _ = data.image_shape
+    model = build(runs.model, data.num_classes, channels, size)
+    weights = {name[2:]: torch.from_numpy(np.array(v[row])) for name, v in arrays.items() if name.startswith("w/")}
+    model.load_state_dict(weights)
+    model.requires_grad_(False).eval()
+    return model.to(resolve_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class StoredCheckpoint:
+    """A training's state after each epoch, in the store, once training has taken `every_seconds` since the last one.
+
+    Orders and views of an epoch are pure functions of (seed, epoch), so weights, momenta and records are the whole state.
+    """
+
+    def __init__(
+        self, store: Store, description: dict, extra: list[np.ndarray] | None = None, every_seconds: float = 60.0
+    ):
+        self.store, self.description, self.every = store, description, every_seconds
+        self.extra = extra if extra is not None else []  # arrays gathered so far, e.g. early probabilities
+        self._known = len(self.extra)
+        self._clock = time.monotonic()
+
+    def save(self, loop: Loop, recorder: object, history: list) -> None:
+        if time.monotonic() - self._clock < self.every:
+            return
+        self._clock = time.monotonic()
+        arrays = {f"extra/{i}": a for i, a in enumerate(self.extra[self._known :])}
+        for group, tensors in self._parts(loop, recorder).items():
+            arrays |= {f"{group}/{name}": t.detach().cpu().numpy() for name, t in tensors.items()}
+        self.store.save_checkpoint(self.description, arrays, {"history": history})
+
+    def load(self, loop: Loop, recorder: object, history: list) -> int:
+        found = self.store.load_checkpoint(self.description)
+        if found is None:
+            return 0
+        arrays, state = found
+        for parameter in loop.optimiser.param_groups[0]["params"]:  # give each a momentum to be filled
+            loop.optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        for group, tensors in self._parts(loop, recorder).items():
+            for name, tensor in tensors.items():
+                tensor.detach().copy_(torch.from_numpy(np.array(arrays[f"{group}/{name}"])))
+        self.extra += [arrays[name] for name in sorted(arrays) if name.startswith("extra/")]
+        history[:] = [
+            [[float("nan") if v is None else v for v in row] for row in column] for column in state["history"]
+        ]
+        return len(history[0])
+
+    def clear(self) -> None:
+        self.store.clear_checkpoint(self.description)
+
+    def _parts(self, loop: Loop, recorder: object) -> dict[str, dict[str, Tensor]]:
+        momenta = [loop.optimiser.state[p]["momentum_buffer"] for p in loop.optimiser.param_groups[0]["params"]]
+        return {
+            "network": dict(loop.stack.state_dict()),
+            "term": dict(loop.term.state_dict()) if loop.term is not None else {},
+            "momentum": {str(i): m for i, m in enumerate(momenta)},
+            "record": {} if recorder is None else {n: getattr(recorder, n) for n in ("correct", "margin")},
+        }
+
+
+# -- signals
+
+
+def signals(needs: Sequence[str], runs: FullRuns, data: Dataset, store: Store, device: str = "auto") -> Signals:
+    """The fields of `Signals` named in `needs`, from `runs`; only what is asked for is computed."""
+    fields: dict[str, np.ndarray] = {}
+    basic = {"correct", "margin", "probs", "prob_epochs"}
+    if basic & set(needs) or "embedding" in needs:
+        arrays = full_runs(runs, data, store, device)
+        fields |= {name: arrays[name] for name in basic & (set(needs) | {"prob_epochs"})}
+        if "embedding" in needs:
+            fields["embedding"] = arrays["embedding"][-1]
+    if {"grad_norm", "grad_norm_last"} & set(needs):
+        fields |= store.arrays("gradients", runs.describe(data), lambda: _gradients(runs, data, device))
+    if {"subset_correct", "trained"} & set(needs):
+        fields |= store.arrays("subsets", runs.describe(data), lambda: _subset_models(runs, data, device))
+    return Signals(**fields)
+
+
+def _gradients(runs: FullRuns, data: Dataset, device: str) -> dict[str, np.ndarray]:
+    """Gradient norms (R,N) of the clean training images at the early epoch, all parameters and last layer."""
+    from kdlib.scorers.gradients import grand, grand_last
+
+    members = runs.members(data)
+    for member in members:
+        train_company([member], data, runs.recipe, device=device, stop_after=runs.early_epoch())
+    where = next(members[0].model.parameters()).device
+    x = normalise(data.train_x.to(where), data.mean, data.std)
+    y = data.train_y.to(where)
+    return {
+        "grad_norm": np.stack([grand(m.model, x, y) for m in members]),
+        "grad_norm_last": np.stack([grand_last(m.model, x, y) for m in members]),
+    }
+
+
+SUBSET_RUNS, SUBSET_FRACTION = 10, 0.7  # networks for each seed of the runs; Feldman & Zhang 2020 take 2000 at 0.7
+
+
+def _subset_models(runs: FullRuns, data: Dataset, device: str) -> dict[str, np.ndarray]:
+    """Feldman & Zhang's subset models: which samples each was trained on and gets right, both (S,N) bool."""
+    labels = data.train_y.numpy()
+    channels, size, _ = data.image_shape
+    members = []
+    for seed in runs.seeds:
+        for i in range(SUBSET_RUNS):
+            rng = seeds.stream(seed, "subset", i + 1)
+            keep = np.sort(rng.permutation(len(labels))[: round(SUBSET_FRACTION * len(labels))])
+            model = build(runs.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init", i + 1))
+            members.append(Member(model, keep, seeds.integer(seed, "order", i), cross_entropy))
+    together = 32 if worth_stacking(members[0].model, resolve_device(device)) else 1
+    quick = dataclasses.replace(runs.recipe, eval_every=runs.recipe.epochs)
+    for start in range(0, len(members), together):
+        train_company(members[start : start + together], data, quick, device=device)
+    trained = np.zeros((len(members), len(labels)), dtype=bool)
+    for row, member in zip(trained, members, strict=True):
+        row[member.keep] = True
+    right = [predict(m.model, data.train_x, data).argmax(1).cpu().numpy() == labels for m in members]
+    return {"trained": trained, "subset_correct": np.stack(right)}
+
+
+# -- the logit bank
+
+
+class LogitBank:
+    """Teacher logits of (sample, view) pairs: `bank(ids, view_ids) -> float32 (..., K)`.
+
+    With `folder`, logits are kept there as float16 in a sparse memory-mapped file shared by all processes; beside each
+    entry lies a checksum of its bytes (0: not yet computed), so that a torn or damaged entry is simply computed again.
+    Without, every call computes afresh in float32. The float16 rounding moves KL at tau = 4 by less than 1e-6 nats.
+    """
+
+    def __init__(self, model: nn.Module, data: Dataset, augment: str, folder: Path | None) -> None:
+        self.model, self.data, self.augment = model.eval(), data, augment
+        self.views = AUGMENTATIONS[augment].num_views(data.image_shape[1])
+        self.device = next(model.parameters()).device
+        self.logits = self.check = None
+        if folder is not None:
+            shape = (len(data.train_y), self.views, data.num_classes)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.logits = _shared_array(folder / "logits.f16", np.float16, shape)
+            self.check = _shared_array(folder / "check.u32", np.uint32, shape[:2])
+
+    def __call__(self, ids: Tensor, view_ids: Tensor) -> Tensor:
+        rows, views = ids.flatten().cpu().numpy(), view_ids.flatten().cpu().numpy()
+        if self.logits is None or self.check is None:
+            found = self._forward(rows, views)
+        else:
+            self._fill(rows, views)
+            found = torch.from_numpy(self.logits[rows, views].astype(np.float32))
+        return found.to(self.device).unflatten(0, ids.shape)
+
+    def _fill(self, rows: np.ndarray, views: np.ndarray) -> None:
+        assert self.logits is not None and self.check is not None
+        bad = self.check[rows, views] != _checksum(self.logits[rows, views])
+        if bad.any():
+            pairs = np.unique(np.stack([rows[bad], views[bad]]), axis=1)
+            found = self._forward(*pairs).numpy().astype(np.float16)
+            self.logits[pairs[0], pairs[1]] = found
+            self.check[pairs[0], pairs[1]] = _checksum(found)
+
+    @torch.inference_mode()
+    def _forward(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+        parts = []
+        for start in range(0, len(rows), CHUNK):
+            taken = np.resize(np.arange(start, min(start + CHUNK, len(rows))), CHUNK)  # the last chunk is padded
+            x = self.data.train_x[rows[taken]].to(self.device)
+            if self.views > 1:
+                x = apply_views(x, torch.from_numpy(views[taken]).to(self.device), self.augment)
+            parts.append(self.model(normalise(x, self.data.mean, self.data.std)).float().cpu())
+        return torch.cat(parts)[: len(rows)]
+
+
+def _shared_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """A zero-filled file of the right size (sparse: zeros take no space), mapped for reading and writing."""
+    with open(path, "ab") as file:
+        file.truncate(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+
+
+def _checksum(logits: np.ndarray) -> np.ndarray:
+    """uint32 (M,) of the bytes of float16 (M, K): position-weighted sum, never 0 for an entry that was written."""
+    words = np.ascontiguousarray(logits).view(np.uint16).astype(np.uint32)
+    weights = np.arange(1, words.shape[-1] + 1, dtype=np.uint32) * np.uint32(2654435761) | np.uint32(1)
+    return (words * weights).sum(-1, dtype=np.uint32) | np.uint32(1)
+
+
+def bank_folder(store: Store, runs: FullRuns, data: Dataset, augment: str) -> Path:
+    """Where the bank of a teacher lies: keyed by the teacher's description, its data and the augmentation."""
+    return store.root / "banks" / key("banks", {**runs.describe(data), "views": augment})

@@ -1,0 +1,391 @@
+"""The one training loop, for teachers, students and scoring runs, for one run or for a company of equal shape.
+
+Images are uint8 tensors in memory, cut and flipped a batch at a time; there is no DataLoader. An epoch draws its order and
+its views first, then asks the teacher for the logits of exactly those (sample, view) pairs (`teachers.py` remembers them),
+and then takes its steps. Nothing waits for a number on the way: losses are summed on the device and read once an epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdlib import seeds
+from kdlib.data import Dataset
+from kdlib.errors import choose
+from kdlib.stacked import Stack
+from kdlib.views import AUGMENTATIONS, apply_views, normalise
+
+LogitLoss = Callable[[Tensor, "Tensor | None", Tensor], Tensor]  # (B,K), (B,K) or None, (B,) -> (B,)
+
+
+class TeacherLogits(Protocol):
+    """What training asks of a teacher: logits (..., K) of samples (...) under views (...)."""
+
+    def __call__(self, ids: Tensor, view_ids: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; defaults are the digits recipe of the lessons.
+
+    `budget`: "epochs" passes over the kept samples `epochs` times (both papers), "steps" takes as many steps as that many
+    epochs of the full data would. `schedule`: "one_cycle" (linear up over `warmup` of all steps, linear down to 0), "steps"
+    (times 0.1 after each epoch in `milestones`), "constant". `eval_every`: epochs between test accuracies (the last epoch
+    always has one). Weight decay acts on every parameter, momentum is not Nesterov's, the last partial batch is kept.
+    """
+
+    epochs: int = 60
+    batch_size: int = 64
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "one_cycle"
+    warmup: float = 0.2
+    milestones: tuple[int, ...] = ()
+    augment: str = "none"
+    precision: str = "auto"
+    budget: str = "epochs"
+    eval_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.lr > 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0 or not 0 <= self.warmup < 1:
+            raise ValueError("need lr > 0, momentum in [0, 1), weight_decay >= 0 and warmup in [0, 1)")
+        choose("schedule", self.schedule, SCHEDULES)
+        choose("augmentation", self.augment, AUGMENTATIONS)
+        choose("precision", self.precision, PRECISIONS)
+        choose("budget", self.budget, {"epochs": 0, "steps": 0})
+
+    def plan(self, kept: int, total: int) -> tuple[int, int]:
+        """(epochs, steps in each) for `kept` of `total` samples. A last batch of one sample joins the batch before."""
+        per_epoch = len(batches(kept, self.batch_size))
+        if self.budget == "epochs":
+            return self.epochs, per_epoch
+        return -(-self.epochs * len(batches(total, self.batch_size)) // per_epoch), per_epoch
+
+
+def _one_cycle(recipe: Recipe, progress: float, epoch: int) -> float:
+    return min(progress / recipe.warmup, 1.0) if progress < recipe.warmup else (1 - progress) / (1 - recipe.warmup)
+
+
+def _stepwise(recipe: Recipe, progress: float, epoch: int) -> float:
+    return 0.1 ** sum(epoch > milestone for milestone in recipe.milestones)
+
+
+SCHEDULES: dict[str, Callable[[Recipe, float, int], float]] = {
+    "one_cycle": _one_cycle,
+    "steps": _stepwise,
+    "constant": lambda recipe, progress, epoch: 1.0,
+}
+PRECISIONS: dict[str, torch.dtype | None] = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def batches(count: int, size: int) -> list[slice]:
+    """Slices of at most `size`, the last partial one kept; a single left-over sample joins its neighbour (batch norm)."""
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
+
+
+@dataclass
+class Member:
+    """One run of a company: its network, its kept samples (sorted ids (n,)), its seed and its loss.
+
+    `augment_seed` (default: the run's seed) gives sample i in epoch e the same view in every run that shares it.
+    `feature_term` (a module of the student's and the teacher's `Features`) is added to the loss and trained along.
+    """
+
+    model: nn.Module
+    keep: np.ndarray
+    seed: int
+    loss: LogitLoss
+    augment_seed: int | None = None
+    feature_term: FeatureTerm | None = None
+
+
+class FeatureTerm(nn.Module):
+    """`weight * module(student features, teacher features, labels, positions)`, the teacher frozen and in eval mode."""
+
+    def __init__(self, module: nn.Module, teacher: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.module, self.weight = module, weight
+        self.__dict__["teacher"] = teacher.eval()  # kept out of .parameters(): it is not trained
+
+    def forward(self, x: Tensor, student: Any, labels: Tensor, positions: Tensor) -> Tensor:
+        with torch.no_grad():
+            teacher = self.__dict__["teacher"].features(x)
+        return self.weight * self.module(student, teacher, labels, positions)
+
+
+@dataclass
+class Trained:
+    """A trained network, and per epoch: mean loss (nats), test accuracy (percent; NaN where not evaluated).
+
+    `signals`: what was recorded on the way (see `Recorder`). `diverged`: a loss was not finite; training stopped there.
+    """
+
+    model: nn.Module
+    loss: list[float] = field(default_factory=list)
+    test_acc: list[float] = field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    diverged: bool = False
+    signals: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """ "auto": the GPU if there is a usable one, else the CPU (with a message when one is there but unusable)."""
+    if device != "auto":
+        return torch.device(device)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    try:
+        torch.ones(1, device="cuda").add_(1)
+    except RuntimeError as error:
+        print(f"a GPU is there but cannot be used ({str(error).splitlines()[0]}); going on with the CPU")
+        return torch.device("cpu")
+    return torch.device("cuda")
+
+
+class Recorder:
+    """Writes down, while training, whether each sample was predicted right and by what margin, at each presentation.
+
+    `correct` (R, E, N) bool, `margin` (R, E, N) float32: label's logit minus the largest other one. The logits are those of
+    the training forward, so recording costs no forward pass of its own.
+    """
+
+    def __init__(self, runs: int, epochs: int, total: int, device: torch.device) -> None:
+        self.correct = torch.zeros(runs, epochs, total, dtype=torch.bool, device=device)
+        self.margin = torch.full((runs, epochs, total), float("nan"), device=device)
+
+    def __call__(self, epoch: int, ids: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """`ids`, `labels` (R, B), `logits` (R, B, K)."""
+        own = logits.gather(2, labels[..., None])[..., 0]
+        other = logits.scatter(2, labels[..., None], -torch.inf).amax(2)
+        run = torch.arange(len(ids), device=ids.device)[:, None]
+        self.margin[run, epoch, ids] = (own - other).float()
+        self.correct[run, epoch, ids] = own > other
+
+
+class Loop:
+    """One company in training: networks stacked, optimiser, data on the device. `train_company` drives it."""
+
+    def __init__(self, members: Sequence[Member], data: Dataset, recipe: Recipe, device: torch.device) -> None:
+        self.members, self.data, self.recipe, self.device = members, data, recipe, device
+        self.augment = AUGMENTATIONS[recipe.augment]
+        self.x, self.y = data.train_x.to(device), data.train_y.to(device)
+        self.keep = torch.from_numpy(np.stack([m.keep for m in members])).to(device)  # (R, n)
+        self.stack = Stack([m.model for m in members]).to(device).to(memory_format=torch.channels_last)
+        self.term = members[0].feature_term
+        parameters = list(self.stack.parameters()) + (list(self.term.parameters()) if self.term else [])
+        self.optimiser = torch.optim.SGD(
+            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.groups: list[tuple[LogitLoss, Tensor]] = []
+        self.epochs, self.per_epoch = recipe.plan(self.keep.shape[1], len(self.y))
+        low = PRECISIONS[recipe.precision] or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+        self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low is torch.bfloat16)
+
+    def draw(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """This epoch's order: positions in each member's kept set, and view ids, both (R, n)."""
+        kept, size = self.keep.shape[1], self.x.shape[-1]
+        order = np.stack([seeds.stream(m.seed, "order", epoch).permutation(kept) for m in self.members])
+        views = []
+        for m in self.members:  # drawn for all samples, so that a sample's view does not depend on who else was kept
+            shared = m.seed if m.augment_seed is None else m.augment_seed
+            views.append(self.augment.draw(seeds.stream(shared, "augment", epoch), size, len(self.y)))
+        positions = torch.from_numpy(order).to(self.device)
+        ids = self.keep.gather(1, positions)
+        return positions, torch.from_numpy(np.stack(views)).to(self.device).gather(1, ids)
+
+    def images(self, ids: Tensor, view_ids: Tensor) -> Tensor:
+        """(R, B) ids and views -> normalised images (R, B, C, H, W)."""
+        x = self.x[ids.flatten()]
+        if self.augment.num_views(x.shape[-1]) > 1:
+            x = apply_views(x, view_ids.flatten(), self.recipe.augment)
+        return normalise(x, self.data.mean, self.data.std).unflatten(0, ids.shape)
+
+    def losses(self, ids: Tensor, positions: Tensor, view_ids: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Logits (R, B, K) and mean loss of each member (R,)."""
+        x, labels = self.images(ids, view_ids), self.y[ids]
+        with self.autocast:
+            if self.term is not None:
+                features = self.stack.network.features(x[0])
+                logits = features.logits[None]
+            else:
+                logits = self.stack(x)
+        logits = logits.float()
+        loss = torch.empty(len(labels), device=self.device)
+        for function, rows in self.groups:  # a loss knows samples only, so members may lie side by side in its batch
+            flat = None if soft is None else soft[rows].flatten(0, 1)
+            per_sample = function(logits[rows].flatten(0, 1), flat, labels[rows].flatten())
+            loss = loss.index_put((rows,), per_sample.unflatten(0, (len(rows), -1)).mean(1))
+        if self.term is not None:
+            loss = loss + self.term(x[0], features, labels[0], positions[0])
+        return logits, loss
+
+    def _group_losses(self, epoch: int) -> list[tuple[LogitLoss, Tensor]]:
+        """Members by their loss: (loss, rows of the company). A loss with `at_epoch` (a warm-up) is asked for its form."""
+        found: dict[int, tuple[LogitLoss, list[int]]] = {}
+        for row, member in enumerate(self.members):
+            found.setdefault(id(member.loss), (member.loss, []))[1].append(row)
+        return [
+            (loss.at_epoch(epoch + 1) if hasattr(loss, "at_epoch") else loss, torch.tensor(rows, device=self.device))
+            for loss, rows in found.values()
+        ]
+
+    def epoch(self, epoch: int, teacher: TeacherLogits | None, record: Recorder | None) -> Tensor:
+        """One pass over the kept samples; returns each member's mean loss (R,)."""
+        positions, view_ids = self.draw(epoch)
+        ids = self.keep.gather(1, positions)
+        soft = None if teacher is None else teacher(ids, view_ids)
+        total = torch.zeros(len(self.members), device=self.device)
+        self.stack.train()
+        self.groups = self._group_losses(epoch)
+        for step, part in enumerate(batches(ids.shape[1], self.recipe.batch_size)):
+            self._set_lr(epoch, step)
+            batch = None if soft is None else soft[:, part]
+            logits, loss = self.losses(ids[:, part], positions[:, part], view_ids[:, part], batch)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.sum().backward()
+            self.optimiser.step()
+            total += loss.detach() * (part.stop - part.start)
+            if record is not None:
+                record(epoch, ids[:, part], logits.detach(), self.y[ids[:, part]])
+        return total / ids.shape[1]
+
+    def _set_lr(self, epoch: int, step: int) -> None:
+        progress = (epoch * self.per_epoch + step + 1) / (self.epochs * self.per_epoch + 1)
+        factor = SCHEDULES[self.recipe.schedule](self.recipe, progress, epoch + 1)
+        self.optimiser.param_groups[0]["lr"] = self.recipe.lr * factor
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    x: Tensor,
+    data: Dataset,
+    *,
+    device: torch.device | None = None,
+    batch: int = 500,
+    members: int = 1,
+) -> Tensor:
+    """Logits float32 (N, K) of uint8 images (N,C,H,W), un-augmented, the model in eval mode (left in its mode before).
+
+    `members` > 1: `model` is a `Stack`, the logits are (R, N, K).
+    """
+    device = device or next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    parts = []
+    for part in x.split(batch):
+        images = normalise(part.to(device), data.mean, data.std)
+        if members > 1:
+            images = images[None].expand(members, *images.shape)
+        parts.append(model(images).float())
+    model.train(was_training)
+    return torch.cat(parts, dim=-2)
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Top-1 accuracy in percent, over the second-to-last axis of logits (..., N, K)."""
+    return (logits.argmax(-1) == labels.to(logits.device)).float().mean(-1) * 100
+
+
+def train_company(
+    members: Sequence[Member],
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    teacher: TeacherLogits | None = None,
+    record: bool = False,
+    device: str = "auto",
+    stop_after: int | None = None,
+    on_epoch: Callable[[int, Loop], None] | None = None,
+    resume: Checkpoint | None = None,
+) -> list[Trained]:
+    """Train all members side by side; one `Trained` each, in their order, equal to what each would be alone.
+
+    All members keep equally many samples. `stop_after`: leave after that many epochs of the schedule (early scores).
+    `on_epoch(epoch, loop)` is called after each epoch (1-based). `resume` saves the state after epochs and goes on from it.
+    """
+    if len({len(m.keep) for m in members}) != 1:
+        raise ValueError("the runs of a company must keep equally many samples")
+    start = time.perf_counter()
+    loop = Loop(members, data, recipe, resolve_device(device))
+    recorder = Recorder(len(members), loop.epochs, len(loop.y), loop.device) if record else None
+    history: list[list[list[float]]] = [[], []]  # losses, accuracies: one list over members for each epoch
+    first = resume.load(loop, recorder, history) if resume else 0
+    for epoch in range(first, min(loop.epochs, stop_after or loop.epochs)):
+        loss = loop.epoch(epoch, teacher, recorder)
+        history[0].append(loss.tolist())
+        history[1].append(_test_accuracy(loop, epoch))
+        if on_epoch is not None:
+            on_epoch(epoch + 1, loop)
+        if not torch.isfinite(loss).any():
+            break
+        if resume:
+            resume.save(loop, recorder, history)
+    loop.stack.unstack([m.model for m in members])
+    return _results(loop, history, recorder, time.perf_counter() - start)
+
+
+class Checkpoint(Protocol):
+    """Where a long run keeps its state (`teachers.StoredCheckpoint` keeps it in the store)."""
+
+    def load(self, loop: Loop, recorder: Recorder | None, history: list) -> int: ...
+    def save(self, loop: Loop, recorder: Recorder | None, history: list) -> None: ...
+
+
+def _test_accuracy(loop: Loop, epoch: int) -> list[float]:
+    last = epoch + 1 == loop.epochs
+    if not last and (epoch + 1) % loop.recipe.eval_every:
+        return [float("nan")] * len(loop.members)
+    network: nn.Module = loop.stack if len(loop.members) > 1 else loop.stack.network
+    logits = predict(network, loop.data.test_x, loop.data, members=len(loop.members))
+    return accuracy(logits, loop.data.test_y).reshape(-1).tolist()
+
+
+def _results(loop: Loop, history: list, recorder: Recorder | None, seconds: float) -> list[Trained]:
+    results = []
+    for i, member in enumerate(loop.members):
+        losses, accuracies = ([row[i] for row in column] for column in history)
+        signals = {}
+        if recorder is not None:
+            signals = {"correct": recorder.correct[i].cpu().numpy(), "margin": recorder.margin[i].cpu().numpy()}
+        steps = len(losses) * loop.per_epoch
+        bad = not all(np.isfinite(losses))
+        results.append(
+            Trained(member.model.eval(), losses, accuracies, steps, seconds / len(loop.members), bad, signals)
+        )
+    return results
+
+
+def train(
+    model: nn.Module,
+    data: Dataset,
+    keep: np.ndarray,
+    recipe: Recipe,
+    *,
+    seed: int,
+    loss: LogitLoss,
+    teacher: TeacherLogits | None = None,
+    record: bool = False,
+    device: str = "auto",
+) -> Trained:
+    """Train one network on the samples `keep` (sorted ids (n,)): a company of one.
+
+    `loss(student, teacher logits or None, labels) -> (B,)` nats; `teacher` gives logits of (sample, view) pairs.
+    """
+    member = Member(model, np.asarray(keep, dtype=np.int64), seed, loss)
+    return train_company([member], data, recipe, teacher=teacher, record=record, device=device)[0]
