@@ -18,9 +18,7 @@ class MLP(Network):
     def __init__(self, num_classes: int, in_channels: int, image_size: int, *, width: int = 128) -> None:
         super().__init__()
         if image_size < 1:
-            raise ValueError(
-                f"image_size {image_size} is too small for a multilayer perceptron; use 1 or more"
-            )
+            raise ValueError(f"image_size {image_size} is too small for a multilayer perceptron; use 1 or more")
         self.hidden1 = nn.Linear(in_channels * image_size * image_size, width)
         self.hidden2 = nn.Linear(width, width)
         self.head = nn.Linear(width, num_classes)

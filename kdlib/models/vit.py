@@ -16,9 +16,7 @@ def patch_size(image_size: int) -> int:
     patch = 2 if image_size < 16 else 4 if image_size < 64 else 8 if image_size < 128 else 16
     if image_size < 4 or image_size % patch:
         near = max(4, patch * round(image_size / patch))
-        raise ValueError(
-            f"image_size {image_size} is not a multiple of the patch side {patch}; use e.g. {near}"
-        )
+        raise ValueError(f"image_size {image_size} is not a multiple of the patch side {patch}; use e.g. {near}")
     return patch
 
 

@@ -40,9 +40,7 @@ class WideResNet(Network):
     ValueError when depth is not 6n + 4 or the image is smaller than 4x4.
     """
 
-    def __init__(
-        self, num_classes: int, in_channels: int, image_size: int, *, depth: int, width: int
-    ) -> None:
+    def __init__(self, num_classes: int, in_channels: int, image_size: int, *, depth: int, width: int) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth {depth} is not of the form 6n + 4; choose e.g. 10, 16, 22, 28, 40")

@@ -1,4 +1,4 @@
-"""Networks against the reference numbers: every parameter filled by role and shape, then three forward passes.
+"""Networks against the reference numbers: parameters filled by role and shape, then three forwards.
 
 The reference names a network as its own code does ("ShuffleV1", "ResNet50", "wrn_16_2"). Each case gives the
 logits in eval mode, in one training-mode forward, and in eval mode after it, all in float64.
@@ -69,9 +69,7 @@ def model(case: dict[str, Any], inputs: dict[str, np.ndarray]) -> dict[str, Any]
     net = fill(build_like(case, num_classes, inputs["x"]), params)
     plain, preact = all_maps(net, x), all_maps(net, x, preact=True)
     differs = [not torch.equal(p, q) for p, q in zip(plain, preact, strict=True)]
-    counts = {
-        f"n_params_{k}": parameters_count(build_like(case, k, inputs["x"])) for k in (num_classes, 100, 10)
-    }
+    counts = {f"n_params_{k}": parameters_count(build_like(case, k, inputs["x"])) for k in (num_classes, 100, 10)}
     logits_eval = net.eval()(x)
     return {
         **counts,
