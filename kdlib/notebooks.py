@@ -43,14 +43,15 @@ def tags(cell: NotebookNode) -> list[str]:
     return list(cell.metadata.get("tags", []))
 
 
-# ---------------------------------------------------------------------------------------------- the clean form
+# ------------------------------------------------------------------------------------ the clean form
 
 
 def clean(nb: NotebookNode, *, keep_injected: bool = False) -> NotebookNode:
     """A copy of an executed notebook without anything that changes from run to run.
 
-    Cell ids follow from the cells' sources, execution counts are 1..n, stdout is one piece, and stderr, widgets, times and
-    papermill's notes are gone, so that a rerun with equal results has an empty diff. `clean(clean(nb)) == clean(nb)`.
+    Cell ids follow from the cells' sources, execution counts are 1..n, stdout is one piece, and stderr,
+    widgets, times and papermill's notes are gone: a rerun with equal results has an empty diff, and
+    `clean(clean(nb)) == clean(nb)`.
     `keep_injected` keeps papermill's cell of given parameters.
     """
     dropped = ADDED_BY_PAPERMILL - ({"injected-parameters"} if keep_injected else set())
@@ -90,11 +91,11 @@ def _clean_outputs(outputs: Iterable[NotebookNode]) -> list[dict[str, Any]]:
                 continue
         elif any("jupyter.widget" in mime for mime in output.get("data", {})):
             continue
-        output = copy.deepcopy(dict(output))
-        output.pop("transient", None)
-        if "metadata" in output:
-            output["metadata"] = {}
-        kept.append(output)
+        plain = copy.deepcopy(dict(output))
+        plain.pop("transient", None)
+        if "metadata" in plain:
+            plain["metadata"] = {}
+        kept.append(plain)
     return kept
 
 
@@ -116,7 +117,7 @@ def _number(cells: list[dict[str, Any]]) -> None:
 
 
 def student_copy(nb: NotebookNode) -> NotebookNode:
-    """The notebook without solutions (cells tagged `solution`) and without outputs, so that nothing gives an answer away."""
+    """The notebook without solutions (cells tagged `solution`) and outputs, which give answers away."""
     student = clean(nb)
     student.cells = [cell for cell in student.cells if "solution" not in tags(cell)]
     for cell in student.cells:
@@ -125,13 +126,13 @@ def student_copy(nb: NotebookNode) -> NotebookNode:
     return student
 
 
-# ---------------------------------------------------------------------------------------------- parameters
+# ------------------------------------------------------------------------------------ parameters
 
 
 def parameters(nb: NotebookNode) -> dict[str, dict[str, Any]]:
     """What the cell tagged `parameters` declares: name -> {"type": "int", "default": 3, "help": "..."}.
 
-    Read from the syntax tree, because papermill's own inspection drops lines that it cannot parse without a word.
+    Read from the syntax tree, because papermill's own inspection silently drops lines it cannot parse.
     Raises ValueError if a default is not a literal.
     """
     source = next((cell.source for cell in nb.cells if "parameters" in tags(cell)), "")
@@ -146,16 +147,14 @@ def parameters(nb: NotebookNode) -> dict[str, dict[str, Any]]:
         except ValueError:
             raise ValueError(f"the default of parameter {name!r} must be a literal") from None
         kind = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else type(default).__name__
-        last_line = source.splitlines()[(node.end_lineno or node.lineno) - 1].encode()[
-            node.end_col_offset or 0 :
-        ]
+        last_line = source.splitlines()[(node.end_lineno or node.lineno) - 1].encode()[node.end_col_offset or 0 :]
         help_text = last_line.decode().strip().lstrip("# ")
         declared[name] = {"type": kind.split("[")[0], "default": default, "help": help_text}
     return declared
 
 
 def check_parameters(given: Mapping[str, Any], declared: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """`given`, if every name is declared and every value has its declared type (an int may stand for a float).
+    """`given`, if each name is declared and each value has its type (an int may stand for a float).
 
     Raises ValueError with one line that names the nearest and all valid parameters, or the type expected.
     """
@@ -175,7 +174,7 @@ def check_parameters(given: Mapping[str, Any], declared: Mapping[str, dict[str, 
 
 
 def parse_parameter(name: str, text: str, declared: Mapping[str, dict[str, Any]]) -> Any:
-    """The value of a parameter written on a command line: `3`, `0.5`, `smoke`, `true`, or `0,1,2` for a list."""
+    """A parameter's value from the command line: `3`, `0.5`, `smoke`, `true`, or `0,1,2` for a list."""
     kind = choose("parameter", name, declared)["type"]
     if kind == "str":
         return text
