@@ -98,6 +98,11 @@ def activation_boundary(students: Maps, teachers: Maps, margin: float = 1.0) -> 
     return torch.stack([w * v for w, v in zip(weights, values, strict=True)])
 
 
+def hint_error(regressed: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error of two maps of equal shape (B, C, H, W), scalar (Romero et al. 2015, Eq. 3, is half its sum)."""
+    return F.mse_loss(regressed, teacher)
+
+
 class MapLoss(nn.Module):
     """A function of maps without parameters, as a module for `FEATURE_LOSSES`."""
 
@@ -171,7 +176,7 @@ class FitNets(nn.Module):
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
         target = self.regressor.match(self.hint(teacher).detach())
-        return F.mse_loss(self.regressor(self.hint(student)), target)
+        return hint_error(self.regressor(self.hint(student)), target)
 
 
 class AB(nn.Module):
