@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 class StoreError(OSError):
     """The store's folder cannot be used (full, read-only, over quota); names the folder and the fix."""
 
+    def __str__(self) -> str:
+        return self.strerror or super().__str__()
+
 
 class Damaged(Exception):
     """An entry whose bytes are not what was written."""
@@ -52,9 +55,7 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
-    raise TypeError(
-        f"a description or row holds numbers, strings, lists and dicts, not {type(value).__name__}"
-    )
+    raise TypeError(f"a description or row holds numbers, strings, lists and dicts, not {type(value).__name__}")
 
 
 def _merged(value: Any) -> Any:

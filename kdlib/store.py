@@ -17,6 +17,7 @@ hosts may share a store, on NFS too: exclusion rests on creating and renaming fi
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -82,12 +83,14 @@ class Store:
     def _path(self, kind: str, name: str) -> Path:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", kind) or kind == "leases":
             raise ValueError(f"a kind is a lower-case word such as 'teachers', not {kind!r}")
+        if kind == "banks":  # a folder of mapped files, which carry checksums of their own
+            return self.root / kind / name
         ending = "json" if kind == "rows" else "safetensors"
         return self.root / kind / name[:2] / f"{name}.{ending}"
 
     def has(self, kind: str, description: dict) -> bool:
-        """Whether the entry's file is there (its checksum is verified when it is read)."""
-        return self.path(kind, description).is_file()
+        """Whether the entry is there (its checksum is verified when it is read)."""
+        return self.path(kind, description).exists()
 
     # -- leases
 
@@ -193,21 +196,24 @@ class Store:
     # -- housekeeping
 
     def ls(self, kind: str | None = None) -> list[Entry]:
-        """Every entry (of one kind), oldest first."""
-        now = time.time()
+        """Every entry (of one kind), oldest first; a bank's age is the time since it was last added to."""
         found = []
-        for path in self.root.glob(f"{kind or '*'}/??/*"):
-            if path.suffix in (".json", ".safetensors") and not path.name.startswith("."):
+        for folder in [self.root / kind] if kind else sorted(self.root.glob("[a-z]*")):
+            pattern = (
+                "*" if folder.name == "banks" else "??/[!.]*.json" if folder.name == "rows" else "??/[!.]*.safetensors"
+            )
+            for path in folder.glob(pattern):
                 with suppress(FileNotFoundError):
-                    about = path.stat()
-                    age = now - about.st_mtime
-                    found.append(Entry(path.parent.parent.name, path.stem, path, about.st_size, age))
+                    found.append(_entry(folder.name, path))
         return sorted(found, key=lambda entry: (-entry.age, entry.key))
 
     def verify(self) -> list[Entry]:
-        """Read every entry and compare checksums; returns the damaged ones, which are set aside."""
+        """Read every entry and compare checksums; returns the damaged ones, which are set aside.
+
+        Banks are left out: each of their logits has a checksum that is verified whenever it is used.
+        """
         bad = []
-        for entry in self.ls():
+        for entry in (entry for entry in self.ls() if entry.kind != "banks"):
             whole = self._read(entry.path, unpack_row if entry.kind == "rows" else unpack)
             if whole is None:
                 bad.append(entry)
@@ -236,7 +242,12 @@ class Store:
             if not path.resolve().is_relative_to(self.root.resolve()):
                 raise ValueError(f"{path} is not in the store {self.root}")
             with suppress(FileNotFoundError):
-                size = path.stat().st_size
-                path.unlink()
-                freed += size
+                freed += _entry("", path).size
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         return freed
+
+
+def _entry(kind: str, path: Path) -> Entry:
+    files = [file.stat() for file in (path.iterdir() if path.is_dir() else [path])]
+    size = sum(min(file.st_size, 512 * getattr(file, "st_blocks", 1 << 50)) for file in files)  # banks are sparse
+    return Entry(kind, path.stem, path, size, time.time() - max((file.st_mtime for file in files), default=0.0))

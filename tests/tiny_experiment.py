@@ -1,0 +1,65 @@
+"""The smallest thing a sweep can sweep over: a least-squares fit whose target comes from a stored "teacher".
+
+It obeys the same rules as `kdlib.experiment` (a frozen `Run`, `run`, `describe`), trains in milliseconds without
+torch, and writes a line to `journal` for everything it makes, so that a test can count what was made how often.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdlib.store import Store
+
+
+@dataclass(frozen=True)
+class Run:
+    width: int = 3
+    seed: int = 0
+    pause: float = 0.0
+    mood: str = "well"
+    journal: str = ""
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width is 1 or more, not {self.width}")
+
+
+def describe(run: Run) -> dict:
+    return asdict(run)
+
+
+def needed_artefacts(run: Run) -> list[tuple[str, dict]]:
+    return [("teachers", {"width": run.width})]
+
+
+def _note(run: Run, what: str) -> None:
+    if run.journal:
+        with open(run.journal, "a") as file:
+            file.write(what + "\n")
+
+
+def _teacher(run: Run) -> dict[str, np.ndarray]:
+    _note(run, f"teacher {run.width}")
+    time.sleep(run.pause)
+    return {"theta": np.random.default_rng(run.width).normal(size=run.width)}
+
+
+def run(run: Run, store: Store) -> dict:
+    theta = store.arrays("teachers", {"width": run.width}, lambda: _teacher(run))["theta"]
+    if run.mood == "raises":
+        raise ArithmeticError("this run is not well")
+    if run.mood == "kills" or (run.mood == "kills once" and not Path(run.journal + ".killed").exists()):
+        Path(run.journal + ".killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    _note(run, f"run {run.width} {run.seed}")
+    time.sleep(run.pause)
+    x = np.random.default_rng(run.seed).normal(size=(20, run.width))
+    fit = np.linalg.lstsq(x, x @ theta + 0.1 * np.cos(np.arange(20)), rcond=None)[0]
+    error = float("nan") if run.mood == "diverges" else float(((fit - theta) ** 2).sum())
+    return {**asdict(run), "error": error, "status": "diverged" if error != error else "ok", "pid": os.getpid()}
