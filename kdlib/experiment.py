@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # importing the knobs must not import torch: the command line
     from torch import Tensor
 
     from kdlib.data import Dataset
+    from kdlib.infobatch import InfoBatch
     from kdlib.store import Store
     from kdlib.teachers import FullRuns, LogitBank
     from kdlib.training import Member, Recipe, Trained
@@ -348,10 +349,10 @@ def run_together(runs: Sequence[Run], store: Store | None = None) -> list[dict]:
     teacher = TeacherSide(teaching[0], store) if teaching else None
     members = _members(runs, data, teacher, store)
     bank = teacher.bank if teacher else None
-    trained = train_company(
-        members, data, recipe(first), teacher=bank, device=first.device, resume=_resume(runs, store)
-    )
-    _resume(runs, store).clear()
+    resume = None if first.selection == "infobatch" else _resume(runs, store)  # its sampler remembers losses
+    trained = train_company(members, data, recipe(first), teacher=bank, device=first.device, resume=resume)
+    if resume:
+        resume.clear()
     return [
         _row(r, m, t, teacher if needs_teacher(r) else None) for r, m, t in zip(runs, members, trained, strict=True)
     ]
@@ -376,8 +377,17 @@ def _members(runs: Sequence[Run], data: Dataset, teacher: TeacherSide | None, st
         keep = kept_samples(r, store)
         term = teacher.feature_term(r, keep) if teacher and r.feature_loss != "none" else None
         shared = None if r.augment_seed < 0 else r.augment_seed
-        members.append(Member(build_student(r, data), keep, r.seed, objectives[knobs], shared, term))
+        sampler = _sampler(r, len(keep)) if r.selection == "infobatch" else None
+        members.append(Member(build_student(r, data), keep, r.seed, objectives[knobs], shared, term, sampler))
     return members
+
+
+def _sampler(r: Run, count: int) -> InfoBatch:
+    """InfoBatch over all samples: of those with a loss below the mean, the fraction f stays in each epoch."""
+    from kdlib.infobatch import InfoBatch
+
+    rng = seeds.stream(r.seed, "order")
+    return InfoBatch(count, recipe(r).plan(count, count)[0], prune_ratio=1 - r.fraction, rng=rng)
 
 
 def _row(r: Run, member: Member, trained: Trained, teacher: TeacherSide | None) -> dict:

@@ -156,7 +156,7 @@ class StoredCheckpoint:
         arrays = {f"extra/{i}": a for i, a in enumerate(self.extra[self._known :])}
         for group, tensors in self._parts(loop, recorder).items():
             arrays |= {f"{group}/{name}": t.detach().cpu().numpy() for name, t in tensors.items()}
-        self.store.save_checkpoint(self.description, arrays, {"history": history})
+        self.store.save_checkpoint(self.description, arrays, {"history": history, "steps": loop.steps})
 
     def load(self, loop: Loop, recorder: object, history: list) -> int:
         found = self.store.load_checkpoint(self.description)
@@ -169,6 +169,7 @@ class StoredCheckpoint:
             for name, tensor in tensors.items():
                 tensor.detach().copy_(torch.from_numpy(np.array(arrays[f"{group}/{name}"])))
         self.extra += [arrays[name] for name in sorted(arrays) if name.startswith("extra/")]
+        loop.steps = state["steps"]
         history[:] = [
             [[float("nan") if v is None else v for v in row] for row in column] for column in state["history"]
         ]

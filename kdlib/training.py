@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kdlib import seeds
 from kdlib.data import Dataset
 from kdlib.errors import choose
+from kdlib.infobatch import InfoBatch
 from kdlib.stacked import Stack
 from kdlib.views import AUGMENTATIONS, apply_views, normalise
 
@@ -103,6 +104,7 @@ class Member:
 
     `augment_seed` (default: the run's seed) gives sample i in epoch e the same view in every run that shares it.
     `feature_term` (a module of the student's and the teacher's `Features`) is added to the loss and trained along.
+    `sampler` draws each epoch's samples anew from `keep` and weighs their losses (InfoBatch). A run with either trains alone.
     """
 
     model: nn.Module
@@ -111,6 +113,7 @@ class Member:
     loss: LogitLoss
     augment_seed: int | None = None
     feature_term: FeatureTerm | None = None
+    sampler: InfoBatch | None = None
 
 
 class FeatureTerm(nn.Module):
@@ -186,20 +189,24 @@ class Loop:
         self.x, self.y = data.train_x.to(device), data.train_y.to(device)
         self.keep = torch.from_numpy(np.stack([m.keep for m in members])).to(device)  # (R, n)
         self.stack = Stack([m.model for m in members]).to(device).to(memory_format=torch.channels_last)
-        self.term = members[0].feature_term
+        self.term, self.sampler = members[0].feature_term, members[0].sampler
         parameters = list(self.stack.parameters()) + (list(self.term.parameters()) if self.term else [])
         self.optimiser = torch.optim.SGD(
             parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
         self.groups: list[tuple[LogitLoss, Tensor]] = []
-        self.epochs, self.per_epoch = recipe.plan(self.keep.shape[1], len(self.y))
+        self.steps = 0
+        self.epochs, _ = recipe.plan(self.keep.shape[1], len(self.y))
         low = PRECISIONS[recipe.precision] or (torch.bfloat16 if device.type == "cuda" else torch.float32)
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low is torch.bfloat16)
 
     def draw(self, epoch: int) -> tuple[Tensor, Tensor]:
         """This epoch's order: positions in each member's kept set, and view ids, both (R, n)."""
         kept, size = self.keep.shape[1], self.x.shape[-1]
-        order = np.stack([seeds.stream(m.seed, "order", epoch).permutation(kept) for m in self.members])
+        if self.sampler is not None:
+            order = self.sampler.epoch_order()[None]
+        else:
+            order = np.stack([seeds.stream(m.seed, "order", epoch).permutation(kept) for m in self.members])
         views = []
         for m in self.members:  # drawn for all samples, so that a sample's view does not depend on who else was kept
             shared = m.seed if m.augment_seed is None else m.augment_seed
@@ -229,10 +236,19 @@ class Loop:
         for function, rows in self.groups:  # a loss knows samples only, so members may lie side by side in its batch
             flat = None if soft is None else soft[rows].flatten(0, 1)
             per_sample = function(logits[rows].flatten(0, 1), flat, labels[rows].flatten())
+            if self.sampler is not None:
+                per_sample = self._weighed(per_sample, positions[0])
             loss = loss.index_put((rows,), per_sample.unflatten(0, (len(rows), -1)).mean(1))
         if self.term is not None:
             loss = loss + self.term(x[0], features, labels[0], positions[0])
         return logits, loss
+
+    def _weighed(self, per_sample: Tensor, positions: Tensor) -> Tensor:
+        """The sampler hears the losses (B,) and says how much each counts."""
+        assert self.sampler is not None
+        where = positions.cpu().numpy()
+        self.sampler.update(where, per_sample.detach().cpu().numpy())
+        return per_sample * torch.as_tensor(self.sampler.weights[where], dtype=per_sample.dtype, device=self.device)
 
     def _group_losses(self, epoch: int) -> list[tuple[LogitLoss, Tensor]]:
         """Members by their loss: (loss, rows of the company). A loss with `at_epoch` (a warm-up) is asked for its form."""
@@ -252,8 +268,9 @@ class Loop:
         total = torch.zeros(len(self.members), device=self.device)
         self.stack.train()
         self.groups = self._group_losses(epoch)
-        for step, part in enumerate(batches(ids.shape[1], self.recipe.batch_size)):
-            self._set_lr(epoch, step)
+        parts = batches(ids.shape[1], self.recipe.batch_size)
+        for step, part in enumerate(parts):
+            self._set_lr(epoch, (step + 1) / (len(parts) + 1 / self.epochs))
             batch = None if soft is None else soft[:, part]
             logits, loss = self.losses(ids[:, part], positions[:, part], view_ids[:, part], batch)
             self.optimiser.zero_grad(set_to_none=True)
@@ -262,10 +279,12 @@ class Loop:
             total += loss.detach() * (part.stop - part.start)
             if record is not None:
                 record(epoch, ids[:, part], logits.detach(), self.y[ids[:, part]])
+        self.steps += len(parts)
         return total / ids.shape[1]
 
-    def _set_lr(self, epoch: int, step: int) -> None:
-        progress = (epoch * self.per_epoch + step + 1) / (self.epochs * self.per_epoch + 1)
+    def _set_lr(self, epoch: int, within: float) -> None:
+        """`within`: how far the epoch is, in (0, 1)."""
+        progress = (epoch + within) / self.epochs
         factor = SCHEDULES[self.recipe.schedule](self.recipe, progress, epoch + 1)
         self.optimiser.param_groups[0]["lr"] = self.recipe.lr * factor
 
@@ -363,10 +382,9 @@ def _results(loop: Loop, history: list, recorder: Recorder | None, seconds: floa
         signals = {}
         if recorder is not None:
             signals = {"correct": recorder.correct[i].cpu().numpy(), "margin": recorder.margin[i].cpu().numpy()}
-        steps = len(losses) * loop.per_epoch
         bad = not all(np.isfinite(losses))
         results.append(
-            Trained(member.model.eval(), losses, accuracies, steps, seconds / len(loop.members), bad, signals)
+            Trained(member.model.eval(), losses, accuracies, loop.steps, seconds / len(loop.members), bad, signals)
         )
     return results
 
