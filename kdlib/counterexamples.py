@@ -37,9 +37,7 @@ def _solve_exact(A: Exact, b: Exact) -> Exact:
     return rows[:, -1]
 
 
-def exact_bias_squared(
-    X_f: Like, X_t: Like, theta: Like, alpha: float | Fraction, lam: float | Fraction
-) -> Fraction:
+def exact_bias_squared(X_f: Like, X_t: Like, theta: Like, alpha: float | Fraction, lam: float | Fraction) -> Fraction:
     """||E[eps]||^2 of `theory.bias_squared` as an exact fraction: comparing two of them is a proof.
 
     Raises ValueError for lam <= 0, alpha outside [0, 1] and shapes that do not fit.

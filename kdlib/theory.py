@@ -172,9 +172,7 @@ class ErrorParts(NamedTuple):
     total: float
 
 
-def total_error(
-    X_t: Like, kept: Like, theta: Like, alpha: float, lam: float, sigma: float = 1.0
-) -> ErrorParts:
+def total_error(X_t: Like, kept: Like, theta: Like, alpha: float, lam: float, sigma: float = 1.0) -> ErrorParts:
     """Bias and variance of a student on the columns `kept`, teacher on all of X_t, noise sigma."""
     X_t, X_f = _split(X_t, kept)
     bias = bias_squared(X_f, X_t, theta, alpha, lam)
@@ -219,9 +217,7 @@ def monte_carlo(
     bias = errors.mean(axis=1)
     spread = np.sum((errors - bias[:, None]) ** 2, axis=0) * draws / (draws - 1)
     square = np.sum(errors**2, axis=0)
-    bias_se, spread_se, square_se = (
-        v.std(axis=-1, ddof=1) / np.sqrt(draws) for v in (errors, spread, square)
-    )
+    bias_se, spread_se, square_se = (v.std(axis=-1, ddof=1) / np.sqrt(draws) for v in (errors, spread, square))
     means = float(spread.mean()), float(spread_se), float(square.mean()), float(square_se)
     return MonteCarlo(errors, bias, bias_se, *means)
 

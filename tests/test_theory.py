@@ -103,9 +103,7 @@ def test_shared_noise_matters() -> None:
 
 def test_monte_carlo_repeats_with_its_seed_and_only_with_it() -> None:
     X, kept, theta = problem(5)
-    runs = [
-        theory.monte_carlo(X, kept, theta, 0.5, 1.0, 1.0, 50, np.random.default_rng(s)) for s in (1, 1, 2)
-    ]
+    runs = [theory.monte_carlo(X, kept, theta, 0.5, 1.0, 1.0, 50, np.random.default_rng(s)) for s in (1, 1, 2)]
     np.testing.assert_array_equal(runs[0].errors, runs[1].errors)
     assert (runs[0].errors != runs[2].errors).all()
     assert runs[0].errors.shape == (3, 50)
