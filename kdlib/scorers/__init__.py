@@ -8,28 +8,27 @@ herding's rule, ...); the entries below are our defaults. To add one: write its 
 
 from __future__ import annotations
 
-from kdlib.scorers.dynamics import aum, forgetting
-from kdlib.scorers.errors import difficulty_from_probs, el2n, entropy, margin
-from kdlib.scorers.geometry import class_distance, herding
-from kdlib.scorers.memorization import memorization
+from kdlib.scorers import dynamics, errors, geometry, memorization
 from kdlib.scorers.signals import Scorer, Signals
 
 __all__ = ["SCORERS", "Scorer", "Signals"]
 
 SCORERS: dict[str, Scorer] = {
     "random": Scorer(lambda s, y, rng: rng.random(len(y))),
-    "forgetting": Scorer(lambda s, y, rng: forgetting(s.correct), ("correct",)),
-    "forgetting_easiest": Scorer(lambda s, y, rng: forgetting(s.correct, "easiest"), ("correct",)),
-    "aum": Scorer(lambda s, y, rng: aum(s.margin), ("margin",)),
-    "el2n": Scorer(lambda s, y, rng: el2n(s.probs[:, 0], y), ("probs",)),  # the first recorded epoch
-    "difficulty": Scorer(lambda s, y, rng: difficulty_from_probs(s.probs[:, -1], y), ("probs",)),  # the last
-    "entropy": Scorer(lambda s, y, rng: entropy(s.probs[:, -1]), ("probs",)),
-    "margin": Scorer(lambda s, y, rng: margin(s.probs[:, -1]), ("probs",)),
+    "forgetting": Scorer(lambda s, y, rng: dynamics.forgetting(s.correct), ("correct",)),
+    "forgetting_easiest": Scorer(lambda s, y, rng: dynamics.forgetting(s.correct, "easiest"), ("correct",)),
+    "aum": Scorer(lambda s, y, rng: dynamics.aum(s.margin), ("margin",)),
+    "el2n": Scorer(lambda s, y, rng: errors.el2n(s.probs[:, 0], y), ("probs",)),  # the first recorded epoch
+    "difficulty": Scorer(lambda s, y, rng: errors.difficulty_from_probs(s.probs[:, -1], y), ("probs",)),  # the last
+    "entropy": Scorer(lambda s, y, rng: errors.entropy(s.probs[:, -1]), ("probs",)),
+    "margin": Scorer(lambda s, y, rng: errors.margin(s.probs[:, -1]), ("probs",)),
     "grand": Scorer(lambda s, y, rng: s.grad_norm.mean(axis=0), ("grad_norm",)),
     "grand_last": Scorer(lambda s, y, rng: s.grad_norm_last.mean(axis=0), ("grad_norm_last",)),
-    "memorization": Scorer(lambda s, y, rng: memorization(s.trained, s.subset_correct), ("trained", "subset_correct")),
-    "herding": Scorer(lambda s, y, rng: herding(s.embedding, y), ("embedding",)),
-    "herding_argmax": Scorer(lambda s, y, rng: herding(s.embedding, y, "argmax"), ("embedding",)),
-    "herding_centre": Scorer(lambda s, y, rng: -class_distance(s.embedding, y, "mean"), ("embedding",)),
-    "moderate": Scorer(lambda s, y, rng: class_distance(s.embedding, y), ("embedding",)),
+    "memorization": Scorer(
+        lambda s, y, rng: memorization.memorization(s.trained, s.subset_correct), ("trained", "subset_correct")
+    ),
+    "herding": Scorer(lambda s, y, rng: geometry.herding(s.embedding, y), ("embedding",)),
+    "herding_argmax": Scorer(lambda s, y, rng: geometry.herding(s.embedding, y, "argmax"), ("embedding",)),
+    "herding_centre": Scorer(lambda s, y, rng: -geometry.class_distance(s.embedding, y, "mean"), ("embedding",)),
+    "moderate": Scorer(lambda s, y, rng: geometry.class_distance(s.embedding, y), ("embedding",)),
 }
