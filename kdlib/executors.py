@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -137,21 +140,11 @@ def on_dask(jobs: list[Job], work: Work, wait: bool, cluster: Any, count: int) -
 @contextmanager
 def _client(cluster: Any, count: int, gpu: bool) -> Iterator[Any]:
     """A client of the cluster; for "local", of one that is started here and ends with the sweep."""
-    from dask.distributed import Client, LocalCluster
+    from dask.distributed import Client
 
     with ExitStack() as stack:
         if cluster == "local":
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=count,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    memory_limit=0,
-                    resources={"GPU": 1} if gpu else None,
-                    env=WORKER_ENVIRONMENT,
-                )
-            )
+            cluster = stack.enter_context(_local_cluster(count, gpu))
         try:
             client = stack.enter_context(Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False))
         except OSError as problem:
@@ -161,5 +154,47 @@ def _client(cluster: Any, count: int, gpu: bool) -> Iterator[Any]:
         yield client
 
 
+@contextmanager
+def _local_cluster(count: int, gpu: bool) -> Iterator[str]:
+    """The address of a LocalCluster in a process of its own, so that a script needs no main guard for it."""
+    search = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    command = [sys.executable, "-m", "kdlib.executors", str(count), str(int(gpu))]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": search},
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        address = child.stdout.readline().strip()  # type: ignore[union-attr]
+        if not address:
+            raise RuntimeError("a local Dask cluster cannot be started, see above")
+        yield address
+    finally:
+        child.communicate()  # closes its input: it ends, and so it does if this process is killed
+
+
+def _serve_local_cluster(count: int, gpu: bool) -> None:
+    from dask.distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+        memory_limit=0,
+        resources={"GPU": 1} if gpu else None,
+        env=WORKER_ENVIRONMENT,
+    ) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+
+
 def _workers(client: Any) -> list[dict]:
     return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+if __name__ == "__main__":
+    _serve_local_cluster(int(sys.argv[1]), sys.argv[2] == "1")
