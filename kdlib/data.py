@@ -3,6 +3,7 @@
 | name | samples | from |
 |---|---|---|
 | `digits` | 1,797 images 8x8, grey | ships with scikit-learn; fixed stratified split 3:1 |
+| `diabetes` | 442 patients, 10 features, continuous target | ships with scikit-learn; for regression |
 | `cifar10`, `cifar100`, `svhn` | 32x32 RGB | torchvision (downloaded once, checksum verified), or class folders in `data/raw/NAME` |
 | `folder:PATH`, `folder:PATH@SIZE` | anyone's images | `PATH/train/CLASS/*` and `PATH/test/CLASS/*`, or `PATH/CLASS/*` (split 4:1) |
 """
@@ -32,7 +33,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".
 class Dataset:
     """Images uint8 (N,C,H,W) and labels int64 (N,) of a training and a test part.
 
-    `mean` and `std` are the training part's channel statistics on the scale 0..1.
+    `mean` and `std` are the training part's channel statistics on the scale 0..1. For regression: float32 features
+    (N,C,1,1), float32 targets (N,) of mean 0 and variance 1 over the training part, and no classes.
     """
 
     name: str
@@ -46,7 +48,12 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        return len(self.classes)
+        """How many outputs a network needs: the classes, or 1 for regression."""
+        return len(self.classes) or 1
+
+    @property
+    def is_regression(self) -> bool:
+        return not self.classes
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -226,8 +233,22 @@ def _stratified(labels: Tensor, fraction: float, rng: np.random.Generator) -> Te
     return mask
 
 
+def _diabetes(root: Path) -> Dataset:
+    from sklearn.datasets import load_diabetes
+
+    raw = load_diabetes(scaled=False)
+    order = seeds.stream(0, "validation").permutation(len(raw.target))
+    test, train = np.sort(order[: len(order) // 4]), np.sort(order[len(order) // 4 :])
+    x = torch.from_numpy(raw.data.astype(np.float32))[:, :, None, None]
+    target = (raw.target - raw.target[train].mean()) / raw.target[train].std()
+    y = torch.from_numpy(target.astype(np.float32))
+    mean, std = x[train].mean((0, 2, 3)), x[train].std((0, 2, 3))
+    return Dataset("diabetes", x[train], y[train], x[test], y[test], (), tuple(mean.tolist()), tuple(std.tolist()))
+
+
 DATASETS: dict[str, Callable[[Path], Dataset]] = {
     "digits": _digits,
+    "diabetes": _diabetes,
     "cifar10": functools.partial(_torchvision, "cifar10"),
     "cifar100": functools.partial(_torchvision, "cifar100"),
     "svhn": functools.partial(_torchvision, "svhn"),
@@ -249,7 +270,8 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
 
 def with_validation(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Dataset:
     """The training part alone, split again (stratified): its `test` part is now a validation set for choosing recipes."""
-    held_out = _stratified(data.train_y, fraction, seeds.stream(seed, "validation"))
+    groups = torch.zeros(len(data.train_y)) if data.is_regression else data.train_y
+    held_out = _stratified(groups, fraction, seeds.stream(seed, "validation"))
     x, y = data.train_x, data.train_y
     return replace(
         data,
@@ -263,6 +285,8 @@ def with_validation(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Data
 
 def with_label_noise(data: Dataset, rate: float, seed: int) -> Dataset:
     """Give each training sample, with probability `rate` in [0,1], another class drawn uniformly; the test part stays clean."""
+    if data.is_regression:
+        raise ValueError(f"label noise changes classes, and {data.name} has none")
     if not 0 <= rate <= 1:
         raise ValueError(f"label noise rate must lie in [0, 1], got {rate}")
     rng, k = seeds.stream(seed, "noise"), data.num_classes

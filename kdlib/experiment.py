@@ -93,6 +93,17 @@ class Run:
             value = getattr(self, name)
             if not (name == "score_model" and value == ""):
                 choose(name, value, dict.fromkeys(names(name)))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Knobs that are fine alone but not together."""
+        if (self.dataset == "diabetes") != (self.loss in names("regression_loss")):
+            fitting = ", ".join(names("regression_loss") if self.dataset == "diabetes" else names("class_loss"))
+            raise ValueError(f"loss {self.loss} does not fit dataset {self.dataset}; choose one of: {fitting}")
+        if self.dataset == "diabetes" and (self.scorer != "random" or self.label_noise or self.reshape != "none"):
+            raise ValueError("diabetes is regression: scorer random, label_noise 0 and reshape none only")
+        if self.alpha > 1 and self.weighting != "additive":
+            raise ValueError(f"alpha must lie in [0, 1] with weighting {self.weighting}, got {self.alpha:g}")
         if self.feature_loss != "none" and self.loss == "cross_entropy":
             raise ValueError("a feature loss needs a teacher: take loss kd (alpha 0 leaves the logits' term out)")
         if self.selection == "infobatch" and self.feature_loss != "none":
@@ -137,7 +148,8 @@ def names(knob_name: str) -> tuple[str, ...]:
         "dataset": tuple(data.DATASETS),
         "student": tuple(models.MODELS), "teacher": tuple(models.MODELS), "score_model": tuple(models.MODELS),
         "scorer": tuple(scorers.SCORERS), "selection": SELECTIONS,
-        "loss": tuple(losses.LOSSES), "reshape": tuple(losses.RESHAPES),
+        "loss": (*losses.LOSSES, *losses.REGRESSION_LOSSES), "class_loss": tuple(losses.LOSSES),
+        "regression_loss": tuple(losses.REGRESSION_LOSSES), "reshape": tuple(losses.RESHAPES),
         "feature_loss": ("none", *losses.FEATURE_LOSSES), "weighting": tuple(losses.logits.WEIGHTINGS),
         "schedule": tuple(training.SCHEDULES), "augment": tuple(views.AUGMENTATIONS),
         "score_augment": tuple(views.AUGMENTATIONS), "precision": tuple(training.PRECISIONS),
@@ -174,7 +186,7 @@ def score_runs(r: Run) -> FullRuns:
 
 def needs_teacher(r: Run) -> bool:
     """Whether anything of the teacher enters the student's training."""
-    return r.loss != "cross_entropy"
+    return r.loss != "cross_entropy" and not (r.loss == "squared_error" and r.alpha == 0)
 
 
 def needs_scores(r: Run) -> bool:
@@ -244,6 +256,7 @@ def kept_samples(r: Run, store: Store) -> np.ndarray:
 
     data, rng = dataset_of(r), seeds.stream(r.seed, "subset")
     labels = data.train_y.numpy()
+    balanced = r.class_balanced and not data.is_regression
     scorer = SCORERS[r.scorer if needs_scores(r) else "random"]
     needs = (*scorer.needs, *(("margin",) if r.selection == "ccs" and r.fraction < 1 else ()))
     recorded = signals(needs, score_runs(r), data, store, r.device) if needs else Signals()
@@ -252,7 +265,7 @@ def kept_samples(r: Run, store: Store) -> np.ndarray:
     if r.selection == "ccs" and fraction < 1:
         assert recorded.margin is not None
         return keep_stratified(scores, fraction, cut_scores=-recorded.margin.mean((0, 1)), rng=rng)
-    return keep_indices(scores, fraction, centre=r.centre, labels=labels if r.class_balanced else None, rng=rng)
+    return keep_indices(scores, fraction, centre=r.centre, labels=labels if balanced else None, rng=rng)
 
 
 class Objective:
@@ -262,9 +275,12 @@ class Objective:
         self.run, self.class_std, self.epoch = r, class_std, epoch
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
+        from kdlib.losses import REGRESSION_LOSSES
         from kdlib.losses.reshape import logit_loss
 
         r = self.run
+        if r.loss in REGRESSION_LOSSES:
+            return REGRESSION_LOSSES[r.loss](student, teacher, labels, alpha=r.alpha)
         if r.loss == "cross_entropy":
             return logit_loss(student, None, labels, loss="cross_entropy")
         options = {"alpha": r.alpha, "tau": r.tau, "weighting": r.weighting, "epoch": self.epoch}

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kdlib import seeds
 from kdlib.data import Dataset
 from kdlib.losses.logits import cross_entropy
+from kdlib.losses.regression import squared_error
 from kdlib.models import build
 from kdlib.scorers import Signals
 from kdlib.selection import keep_indices
@@ -51,15 +52,19 @@ class FullRuns:
         return max(1, round(self.early * self.recipe.epochs))
 
     def members(self, data: Dataset) -> list[Member]:
-        labels = data.train_y.numpy()
+        labels = None if data.is_regression else data.train_y.numpy()
         channels, size, _ = data.image_shape
         found = []
         for seed in self.seeds:
             model = build(self.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init"))
             rng = seeds.stream(seed, "subset")
-            keep = keep_indices(rng.random(len(labels)), self.fraction, labels=labels, rng=rng)
-            found.append(Member(model, keep, seed, cross_entropy))
+            keep = keep_indices(rng.random(len(data.train_y)), self.fraction, labels=labels, rng=rng)
+            found.append(Member(model, keep, seed, _targets_only if data.is_regression else cross_entropy))
         return found
+
+
+def _targets_only(student: Tensor, teacher: Tensor | None, targets: Tensor) -> Tensor:
+    return squared_error(student, None, targets, alpha=0.0)
 
 
 def full_runs(runs: FullRuns, data: Dataset, store: Store, device: str = "auto") -> dict[str, np.ndarray]:
@@ -76,7 +81,7 @@ def _train_full_runs(runs: FullRuns, data: Dataset, store: Store, device: str) -
     early: list[np.ndarray] = []
 
     def at_epoch(epoch: int, loop: Loop) -> None:
-        if epoch == runs.early_epoch():
+        if epoch == runs.early_epoch() and not data.is_regression:
             loop.stack.unstack([m.model for m in batch])
             early.extend(_probabilities(m.model, data) for m in batch)
 
@@ -85,7 +90,9 @@ def _train_full_runs(runs: FullRuns, data: Dataset, store: Store, device: str) -
     for start in range(0, len(members), together):
         batch = members[start : start + together]
         resume = StoredCheckpoint(store, {**runs.describe(data), "start": start}, early)
-        trained += train_company(batch, data, runs.recipe, record=True, device=device, on_epoch=at_epoch, resume=resume)
+        trained += train_company(
+            batch, data, runs.recipe, record=not data.is_regression, device=device, on_epoch=at_epoch, resume=resume
+        )
         resume.clear()
     if any(t.diverged for t in trained):
         raise RuntimeError(
@@ -95,17 +102,19 @@ def _train_full_runs(runs: FullRuns, data: Dataset, store: Store, device: str) -
 
 
 def _collect(runs: FullRuns, data: Dataset, trained: list[Trained], early: list[np.ndarray]) -> dict[str, np.ndarray]:
+    states = [t.model.state_dict() for t in trained]
+    weights = {f"w/{name}": np.stack([s[name].cpu().numpy() for s in states]) for name in states[0]}
+    weights["test_acc"] = np.array([t.test_acc[-1] for t in trained])
+    if data.is_regression:  # the scorers' signals speak of classes
+        return weights
     late = [_probabilities(t.model, data) for t in trained]
-    arrays = {
+    return weights | {
         "correct": np.stack([t.signals["correct"] for t in trained]),
         "margin": np.stack([t.signals["margin"] for t in trained]),
         "probs": np.stack([np.stack(pair) for pair in zip(early, late, strict=True)]),
         "prob_epochs": np.array([runs.early_epoch(), runs.recipe.epochs]),
         "embedding": np.stack([embeddings(t.model, data) for t in trained]),
-        "test_acc": np.array([t.test_acc[-1] for t in trained]),
     }
-    states = [t.model.state_dict() for t in trained]
-    return arrays | {f"w/{name}": np.stack([s[name].cpu().numpy() for s in states]) for name in states[0]}
 
 
 def _probabilities(model: nn.Module, data: Dataset) -> np.ndarray:

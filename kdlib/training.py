@@ -317,7 +317,13 @@ def predict(
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Top-1 accuracy in percent, over the second-to-last axis of logits (..., N, K)."""
+    """Top-1 accuracy in percent, over the second-to-last axis of logits (..., N, K).
+
+    For float targets (regression, K = 1) it is the variance explained, 100 R^2.
+    """
+    if labels.is_floating_point():
+        y = labels.to(logits.device)
+        return 100 * (1 - (logits[..., 0] - y).square().mean(-1) / y.var(correction=0))
     return (logits.argmax(-1) == labels.to(logits.device)).float().mean(-1) * 100
 
 

@@ -70,7 +70,11 @@ def apply_views(x: Tensor, view_ids: Tensor, augment: str = "crop_flip") -> Tens
 
 
 def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """uint8 images (B,C,H,W) -> float32 with zero mean and unit variance per channel over the training set, channels last."""
-    scale = torch.tensor([1 / (255 * s) for s in std], device=x.device)[:, None, None]
+    """Images (B,C,H,W) -> float32 with zero mean and unit variance per channel over the training set, channels last.
+
+    uint8 values are on the scale 0..255, `mean` and `std` on 0..1; float features are taken on the scale of `mean`.
+    """
+    top = 255 if x.dtype == torch.uint8 else 1
+    scale = torch.tensor([1 / (top * s) for s in std], device=x.device)[:, None, None]
     shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=x.device)[:, None, None]
     return (x.to(torch.float32) * scale - shift).contiguous(memory_format=torch.channels_last)
