@@ -185,6 +185,7 @@ def _serve_local_cluster(count: int, gpu: bool) -> None:
         host="127.0.0.1",
         dashboard_address=None,
         memory_limit=0,
+        silence_logs=logging.ERROR,
         resources={"GPU": 1} if gpu else None,
         env=WORKER_ENVIRONMENT,
     ) as cluster:

@@ -116,7 +116,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire(timeout=2.0 if wait else 0.0)
+                lock.acquire(timeout=10.0 if wait else 0.0)
             except filelock.Timeout:
                 if not wait:
                     return False

@@ -33,6 +33,10 @@ EXPERIMENT = "kdlib.experiment"
 """The module that says what a run is; tests sweep over another one."""
 
 
+COMPANY_SIZE = 8
+"""Runs that train side by side: eight have most of the gain, and leave enough jobs for several workers."""
+
+
 class SweepError(RuntimeError):
     """Some runs failed, all others are stored. `failed`: list of {"run", "error"}; `rows`: what there is."""
 
@@ -151,7 +155,9 @@ def _carry_out(
         twins.setdefault(first_of.setdefault(key("rows", module.describe(run)), place), []).append(place)
     left = {place: missing[place] for place in twins}
     for wait in (False, True):
-        jobs = plan(module, left, workers, together=not wait)
+        if not left:
+            return
+        jobs = plan(module, left, together=not wait)
         for job, outcomes in _execute(jobs, work, wait, workers, cluster):
             for place, outcome in zip(job.places, outcomes, strict=True):
                 if outcome["status"] == "store":
@@ -159,8 +165,6 @@ def _carry_out(
                 if outcome["status"] != "busy":
                     del left[place]
                     yield from ((twin, outcome) for twin in twins[place])
-        if not left:
-            return
 
 
 def _execute(jobs: list[Job], work: Work, wait: bool, workers: int, cluster: Any) -> Iterator:
@@ -171,10 +175,11 @@ def _execute(jobs: list[Job], work: Work, wait: bool, workers: int, cluster: Any
     return executors.in_process(jobs, work, wait)
 
 
-def plan(module: Any, runs: dict[int, Any], lanes: int, together: bool = True) -> list[Job]:
+def plan(module: Any, runs: dict[int, Any], together: bool = True) -> list[Job]:
     """Jobs for the executors. Runs that need a teacher or signals nobody has met yet go first.
 
-    Runs that can train in one company (equal `module.company_key`) become one job, in `lanes` parts or more.
+    Runs that can train in one company (equal `module.company_key`) become one job of `COMPANY_SIZE` at most. The
+    number of workers plays no part in it, so that a sweep has the same companies, and rows, on every executor.
     """
     needs = getattr(module, "needed_artefacts", lambda run: ())
     met: set[str] = set()
@@ -189,10 +194,9 @@ def plan(module: Any, runs: dict[int, Any], lanes: int, together: bool = True) -
     for place in first + later:
         shape = shape_of(runs[place])
         companies.setdefault(("alone", place) if shape is None else shape, []).append(place)
-    size_limit = getattr(module, "COMPANY_SIZE", 16)
     jobs = []
     for company in companies.values():
-        size = min(size_limit, math.ceil(len(company) / lanes))
+        size = math.ceil(len(company) / math.ceil(len(company) / COMPANY_SIZE))  # parts of nearly equal size
         jobs += [_job(company[start : start + size], runs) for start in range(0, len(company), size)]
     return jobs
 

@@ -77,8 +77,18 @@ def test_teachers_are_made_once_by_many_workers(tmp_path, journal):
 
 def test_distinct_teachers_are_asked_for_first():
     runs = points(tiny_experiment.Run, {"width": [2, 3, 4], "seed": [0, 1]}, {})
-    jobs = plan(tiny_experiment, dict(enumerate(runs)), lanes=2)
+    jobs = plan(tiny_experiment, dict(enumerate(runs)))
     assert [job.runs[0]["width"] for job in jobs] == [2, 3, 4, 2, 3, 4]
+
+
+def test_companies_are_parts_of_equal_size(monkeypatch):
+    monkeypatch.setattr(tiny_experiment, "company_key", lambda run: run.width, raising=False)
+    runs = points(tiny_experiment.Run, {"width": [2, 3], "seed": list(range(10))}, {})
+    jobs = plan(tiny_experiment, dict(enumerate(runs)))
+    assert [len(job.places) for job in jobs] == [5, 5, 5, 5]
+    assert sorted(place for job in jobs for place in job.places) == list(range(20))
+    assert all(len({fields["width"] for fields in job.runs}) == 1 for job in jobs)
+    assert [len(job.places) for job in plan(tiny_experiment, {3: runs[3]}, together=False)] == [1]
 
 
 @pytest.mark.parametrize(
