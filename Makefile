@@ -27,7 +27,8 @@ lab: setup
 
 setup: .venv/.installed
 
-# uv installs in a minute what takes pip four; where uv cannot work (a mirror that only pip knows), pip does.
+# uv installs in a minute what takes pip four; where it cannot work (a mirror that only pip knows), pip does.
+# The system's certificates count, as they do for pip on current systems: a company's proxy has its own.
 .venv/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "kdlib needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -36,7 +37,7 @@ setup: .venv/.installed
 	@echo "Installing into .venv (about 6 GB, 1 to 4 minutes) ..."
 	$(PYTHON) -m venv .venv
 	{ $(BIN)/pip install --quiet --disable-pip-version-check uv && \
-		$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --editable '.[test]'; } || \
+		UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --editable '.[test]'; } || \
 		$(BIN)/pip install --disable-pip-version-check --editable '.[test]'
 	@touch $@
 

@@ -11,12 +11,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from kdlib.errors import choose
+from kdlib.values import literal, split_commas
+
+if TYPE_CHECKING:  # nbformat is imported where it is used: the command line's help is to be quick
+    from nbformat import NotebookNode
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 ADDED_BY_PAPERMILL = {"injected-parameters", "papermill-error-cell-tag"}
@@ -25,11 +26,15 @@ TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, 
 
 def read(path: str | Path) -> NotebookNode:
     """The notebook in a file, as nbformat 4."""
+    import nbformat
+
     return nbformat.read(str(path), as_version=4)
 
 
 def write(nb: NotebookNode, path: str | Path) -> Path:
     """Write a notebook so that a reader meets the old file or the new one, never half of one."""
+    import nbformat
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -43,6 +48,12 @@ def tags(cell: NotebookNode) -> list[str]:
     return list(cell.metadata.get("tags", []))
 
 
+def title(nb: NotebookNode) -> str:
+    """The first heading."""
+    lines = (line for cell in nb.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
+    return next((line.lstrip("# ").strip() for line in lines if line.startswith("#")), "")
+
+
 # ------------------------------------------------------------------------------------ the clean form
 
 
@@ -54,6 +65,8 @@ def clean(nb: NotebookNode, *, keep_injected: bool = False) -> NotebookNode:
     `clean(clean(nb)) == clean(nb)`.
     `keep_injected` keeps papermill's cell of given parameters.
     """
+    import nbformat
+
     dropped = ADDED_BY_PAPERMILL - ({"injected-parameters"} if keep_injected else set())
     cells = [_clean_cell(cell) for cell in nb.cells if not dropped & set(tags(cell))]
     _number(cells)
@@ -178,27 +191,6 @@ def parse_parameter(name: str, text: str, declared: Mapping[str, dict[str, Any]]
     kind = choose("parameter", name, declared)["type"]
     if kind == "str":
         return text
-    if kind == "bool" and text.lower() in ("true", "false"):
-        return text.lower() == "true"
     if kind == "list":
-        return [_literal(part) for part in split_commas(text.removeprefix("[").removesuffix("]"))]
-    return check_parameters({name: _literal(text)}, declared)[name]
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-        return text.strip()
-
-
-def split_commas(text: str) -> list[str]:
-    """The parts of `a,b,[c,d]` between the commas outside brackets: `a`, `b`, `[c,d]`."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "[(") - (letter in "])")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
+        return [literal(part) for part in split_commas(text.removeprefix("[").removesuffix("]"))]
+    return check_parameters({name: literal(text)}, declared)[name]

@@ -73,35 +73,28 @@ def run_all(
 ) -> list[Outcome]:
     """Run every lesson; the outcomes in the lessons' order, failures among them.
 
-    A lesson is kept, not run again, if its notebook, parameters, kdlib's code, the committed rows and the packages
-    are those of its last success and its outputs are untouched; `force` runs it all the same.
+    A lesson is kept, not run again, if its notebook, parameters, kdlib's code, the committed rows and the
+    packages are those of its last success and its outputs are untouched; `force` runs it all the same.
     """
     tasks = [task(name, preset=preset) for name in lessons.names()]
     return run_tasks(tasks, workers=workers, force=force, progress=progress)
 
 
-def run_grid(
+def grid_tasks(
     name: str,
     grid: Mapping[str, Sequence[Any]],
-    *,
     parameters: Mapping[str, Any] | None = None,
     preset: str | None = None,
     folder: str | Path | None = None,
-    workers: int | None = None,
-    cluster: Any = None,
-    force: bool = False,
-    progress: Callable[[str], None] = say,
-) -> list[Outcome]:
-    """Run one lesson at every point of a grid such as `{"seed": [0, 1], "dataset": ["digits", "svhn"]}`.
+) -> list[Task]:
+    """One lesson at every point of a grid such as `{"seed": [0, 1], "dataset": ["digits", "svhn"]}`.
 
-    All points are checked before the first one runs (ValueError); one that fails does not stop the others. Outputs
-    are named by their parameters, in `folder` (default `figures/runs/NAME`). `cluster`: "local", a Dask address or
-    a Dask cluster object; its workers must see the same folders.
+    All points are checked (ValueError). Outputs are named by their parameters, in `folder` (default
+    `figures/runs/NAME`).
     """
     target = Path(folder) if folder is not None else lessons.runs() / lessons.find(name).stem
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    tasks = [task(name, {**(parameters or {}), **p}, preset=preset, folder=target.absolute()) for p in points]
-    return run_tasks(tasks, workers=workers, cluster=cluster, force=force, progress=progress)
+    return [task(name, {**(parameters or {}), **p}, preset=preset, folder=target.absolute()) for p in points]
 
 
 def run_tasks(
@@ -112,7 +105,11 @@ def run_tasks(
     force: bool = False,
     progress: Callable[[str], None] = say,
 ) -> list[Outcome]:
-    """Run the tasks that need it, `workers` at a time (default: one per core); outcomes in the tasks' order."""
+    """Run the tasks that need it, `workers` at a time (default: one per core); outcomes in the tasks' order.
+
+    One that fails does not stop the others. `cluster`: "local", a Dask address or a Dask cluster object; its
+    workers must see the same folders.
+    """
     wanted = {t.notebook: t for t in tasks}  # a grid may name one point twice
     outcomes = {} if force else {path: kept for path, t in wanted.items() if (kept := unchanged(t))}
     todo = [t for path, t in wanted.items() if path not in outcomes]
@@ -160,7 +157,8 @@ def _execute(tasks: Sequence[Task], workers: int, cluster: Any, progress: Callab
         running: dict[Future, Task] = {}
         while waiting or running:
             while waiting and len(running) < workers:
-                running[submit(waiting[-1])] = waiting.pop()
+                task = waiting.pop()
+                running[submit(task)] = task
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task = running.pop(future)
                 error = future.exception()
