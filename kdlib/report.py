@@ -36,6 +36,11 @@ MATHJAX = r"""window.MathJax = {
   options: { enableMenu: false, ignoreHtmlClass: "no-math", processHtmlClass: "math" },
   svg: { fontCache: "global" }
 };"""
+FOLLOW = """const seen = new IntersectionObserver(entries => entries.forEach(entry => {
+  const part = document.querySelector(`nav details[data-for="${entry.target.id}"]`);
+  if (part) part.open = entry.isIntersecting;
+}), { rootMargin: "-30% 0px -69% 0px" });
+document.querySelectorAll("section").forEach(section => seen.observe(section));"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Chapter:
     def sections(self) -> list[tuple[str, str]]:
         """(anchor, text) of the second-level headings."""
         found = re.findall(r'<h2[^>]*\bid="([^"]+)"[^>]*>(.*?)</h2>', self.body, re.DOTALL)
-        return [(anchor, re.sub(r"<[^>]+>", "", text).strip()) for anchor, text in found]
+        texts = [(anchor, re.sub(r"<[^>]+>", "", text).strip()) for anchor, text in found]
+        return [(anchor, re.sub(r"[\s·,(–-]+\d+ min\w*\.?\)?$", "", text)) for anchor, text in texts]
 
 
 def write_report(outcomes: Sequence[Outcome], path: str | Path) -> Path:
@@ -81,7 +87,7 @@ def chapter(outcome: Outcome) -> Chapter:
     # Of a figure's two files the PNG: an SVG's text needs fonts that the reader may not have.
     chosen = {p.stem: p for p in sorted(pictures, key=lambda p: p.suffix == ".png")}
     ordered = tuple(chosen[key] for key in sorted(chosen))
-    return Chapter(stem, notebooks.title(nb) or stem, _question(nb), body, ordered, outcome.error)
+    return Chapter(stem, _plain_title(nb, stem), _question(nb), body, ordered, outcome.error)
 
 
 def lesson_html(nb: Any, stem: str) -> str:
@@ -95,14 +101,20 @@ def lesson_html(nb: Any, stem: str) -> str:
         extra_loaders=[DictLoader({"cells.html.j2": CELLS})],
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        exclude_anchor_links=True,
         embed_images=True,
     )
     body, _ = exporter.from_notebook_node(nb, resources={"metadata": {"path": str(lessons.folder())}})
-    body = re.sub(r"<script\b.*?</script>|<link\b[^>]*>", "", body, flags=re.DOTALL)
+    body = re.sub(r'<script\b.*?</script>|<link\b[^>]*>|<a class="anchor-link".*?</a>', "", body, flags=re.DOTALL)
     body = re.sub(r'(<h[1-6][^>]*\bid=")([^"]+)"', rf'\g<1>{stem}-\g<2>"', body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{stem}-\g<1>"', body)
+    number = stem.split("_")[0]
+    body = re.sub(rf"(<h1[^>]*>)\s*(?:Lesson\s+)?{number}[\s.:·–-]+", r"\1", body, count=1)
     return re.sub(r'href="(?:\./|notebooks/)*(\d\d_\w+)\.ipynb[^"]*"', r'href="#lesson-\g<1>"', body)
+
+
+def _plain_title(nb: Any, stem: str) -> str:
+    """The title without the lesson's number, which the page shows anyway."""
+    return re.sub(r"^(?:Lesson\s+)?\d+[\s.:·–-]+", "", notebooks.title(nb)) or stem
 
 
 def _question(nb: Any) -> str:
@@ -110,8 +122,9 @@ def _question(nb: Any) -> str:
     from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
     texts = [part for cell in nb.cells if cell.cell_type == "markdown" for part in cell.source.split("\n\n")]
-    plain = (text for text in texts if text.strip() and not text.lstrip().startswith(("#", "|", ">", "-", "*", "<")))
-    return markdown2html_mistune(next(plain, ""))
+    no_text = ("#", "|", ">", "- ", "* ", "<", "$$", "1.")
+    plain = (text.strip() for text in texts if text.strip() and not text.lstrip().startswith(no_text))
+    return markdown2html_mistune(re.sub(r"^\*\*[^*]+\*\*\s*", "", next(plain, "")))
 
 
 def _overview(chapters: Sequence[Chapter]) -> str:
@@ -152,7 +165,7 @@ def _navigation(chapters: Sequence[Chapter]) -> str:
     for c in chapters:
         inner = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in c.sections())
         entries.append(
-            f'<details name="lessons"><summary><a href="#{c.anchor}">{c.number} {html.escape(c.title)}</a></summary>'
+            f'<details data-for="{c.anchor}"><summary><a href="#{c.anchor}">{c.number} {html.escape(c.title)}</a></summary>'
             f"<div>{inner}</div></details>"
         )
     return f'<nav><a class="brand" href="#overview">{TITLE}</a>{"".join(entries)}</nav>'
@@ -167,7 +180,7 @@ def _page(title: str, body: str, math: bool = False) -> str:
 
     style = (ASSETS / "report.css").read_text(encoding="utf-8")
     style += HtmlFormatter(style="xcode").get_style_defs(".highlight") + ".highlight { background: none }"
-    scripts = [MATHJAX, (ASSETS / "tex-svg-full.js").read_text(encoding="utf-8")] if math else []
+    scripts = [FOLLOW, MATHJAX, (ASSETS / "tex-svg-full.js").read_text(encoding="utf-8")] if math else []
     return "\n".join(
         [
             '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
