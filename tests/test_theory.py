@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,8 +10,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from kdlib import counterexamples, theory
+from kdlib.figures import inline, style
+from kdlib.figures import theory as plots
 
 SEEDS = range(6)
 
@@ -270,5 +275,61 @@ def test_bad_input_is_a_value_error_in_one_line(name: str) -> None:
 
 
 def test_importing_the_theory_does_not_import_torch() -> None:
-    code = "import sys, kdlib.theory, kdlib.counterexamples; sys.exit('torch' in sys.modules)"
+    code = "import sys, kdlib.theory, kdlib.counterexamples, kdlib.figures.theory; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+# ---------------------------------------------------------------- figures
+
+
+def figures_of_the_lesson() -> dict[str, Figure]:
+    rng, known = np.random.default_rng(0), counterexamples.known_counterexample()
+    X, theta, alphas = rng.standard_normal((2, 8)), np.array([2.0, 1.0]), np.linspace(0, 1, 3)
+    trained = [theory.monte_carlo(X, [0, 1, 2], theta, a, 1.0, 1.0, 20, rng) for a in alphas]
+    lines = np.array([run.bias for run in trained]), np.array([run.variance for run in trained])
+    ratios = counterexamples.survey(rng, 30)
+    return {
+        "toy": plots.toy(
+            X, X.T @ theta, [0, 1, 2], theta, {"student": trained[0].errors, "teacher": trained[1].errors}
+        ),
+        "formula": plots.formula_check(alphas, *lines, trained),
+        "lemma": plots.singular_values(alphas, np.ones((3, 5))),
+        "direction": plots.bias_by_direction(known.X, 2, 1.0, 1.0, known.theta),
+        "survey": plots.survey({"random": ratios["ratio"], "worst": ratios["worst"]}),
+        "shares": plots.shares({"random": 0.0}, {"random": (1.5, 1.0, 2.0)}),
+        "total": plots.total_error(X, [0, 1, 2], theta, 1.0, 0.5, 1.0),
+    }
+
+
+def test_figures_have_labelled_axes_with_units_and_fit_the_page() -> None:
+    style.use()
+    for name, figure in figures_of_the_lesson().items():
+        width, height = figure.get_size_inches()
+        assert width <= 6 and height <= 3.5, name
+        figure.draw_without_rendering()
+        panels = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
+        assert all(axis.get_xlabel() for axis in panels), name
+        assert "(" in panels[0].get_ylabel(), name
+        style.close(figure)
+
+
+def test_shaded_directions_are_those_where_the_theorem_fails() -> None:
+    known = counterexamples.known_counterexample()
+    aligned = np.hstack([known.X_f, theory.aligned_columns(known.X_f, [1.0, 2.0])])
+    for X, label in ((known.X.astype(float), "Theorem 1 fails"), (aligned, "Theorem 1 fails: nowhere")):
+        figure = plots.bias_by_direction(X, 2, 1.0, 1.0)
+        assert label in figure.axes[1].get_legend_handles_labels()[1]
+        style.close(figure)
+
+
+def test_notebook_figures_are_small_pngs() -> None:
+    figure = plots.total_error(np.eye(2, 4), [0, 1], np.ones(2), 1.0, 0.5, 1.0)
+    plain = io.BytesIO()
+    figure.savefig(plain, format="png", dpi=figure.dpi, bbox_inches="tight")
+    small = inline.small_png(figure)
+    picture, before = Image.open(io.BytesIO(small)), Image.open(plain)
+    assert picture.mode == "P"
+    assert np.abs(np.subtract(picture.size, before.size)).max() <= 2  # the layout settles on its second drawing
+    assert len(small) < 0.6 * len(plain.getvalue())
+    assert small == inline.small_png(figure)  # the same figure, the same bytes
+    style.close(figure)

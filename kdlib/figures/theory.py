@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from kdlib import theory
 from kdlib.figures.style import PALETTE
-from kdlib.theory import Array, MonteCarlo
+from kdlib.theory import Array, Like, MonteCarlo
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
 SQUARED = r"(units of $\theta^2$)"
@@ -88,13 +88,13 @@ def _draw_axes(axis: Axes, X: Array, colour: str, style: str, label: str) -> Non
         axis.plot(ends[0], ends[1], color=colour, ls=style, lw=1.3, label=label if k == 0 else None)
 
 
-def bias_by_direction(X: Array, n_kept: int, alpha: float, lam: float, theta: Array | None = None) -> Figure:
+def bias_by_direction(X: Like, n_kept: int, alpha: float, lam: float, theta: Like | None = None) -> Figure:
     """Left, samples and singular vectors of both data sets; right, squared bias against the direction of theta.
 
     X (2, N), of which the student keeps the first `n_kept` columns. Shaded: directions of theta (length 1) in
     which the larger teacher has the larger squared bias. `theta` marks one direction with a dotted line.
     """
-    X = np.asarray(X, dtype=np.float64)
+    X = theory.as_matrix("X", X)
     X_f, added = X[:, :n_kept], X[:, n_kept:]
     figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3.3), width_ratios=(1, 1.25))
     _draw_axes(left, X_f, YELLOW, "-", "singular vectors of $X_f$")
@@ -106,7 +106,8 @@ def bias_by_direction(X: Array, n_kept: int, alpha: float, lam: float, theta: Ar
     left.set_aspect("equal", adjustable="datalim")
     _bias_curves(right, X_f, X, alpha, lam)
     if theta is not None:
-        mark = np.degrees(np.arctan2(theta[1], theta[0])) % 180
+        truth = theory.as_vector("theta", theta, 2)
+        mark = np.degrees(np.arctan2(truth[1], truth[0])) % 180
         right.axvline(mark, color=GREY, ls=":", label=r"this $\theta^*$")
     for axis in (left, right):
         axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=1)
@@ -124,8 +125,8 @@ def _bias_curves(axis: Axes, X_f: Array, X: Array, alpha: float, lam: float) -> 
     name = "Theorem 1 fails" + ("" if fails.any() else ": nowhere")
     whole = axis.get_xaxis_transform()  # y from 0 to 1 is the height of the panel
     axis.fill_between(degrees, 0, 1, where=list(fails), transform=whole, color=ORANGE, alpha=0.25, lw=0, label=name)
-    axis.set(xlabel=r"direction of $\theta^*$ (degrees)", xticks=[0, 45, 90, 135, 180], yscale="log")
-    axis.set_ylabel(rf"squared bias at $\|\theta^*\| = 1$ {SQUARED}")
+    axis.set(xlabel=r"direction of $\theta^*$, length 1 (degrees)", xticks=[0, 45, 90, 135, 180])
+    axis.set(yscale="log", ylabel=f"squared bias {SQUARED}")
 
 
 def survey(ratios: Mapping[str, Array]) -> Figure:
@@ -137,10 +138,9 @@ def survey(ratios: Mapping[str, Array]) -> Figure:
         counts, _ = np.histogram(ratio, edges)
         axis.stairs(counts, edges, color=colour, label=f"{name} (n = {len(ratio):,})", lw=1.3)
     axis.axvspan(1, edges[-1], color=ORANGE, alpha=0.1, lw=0)
-    axis.text(1.02, 0.95, "Theorem 1 fails", transform=axis.get_xaxis_transform(), va="top", fontsize=8)
     axis.set(yscale="log", xlim=(0, edges[-1]), ylim=(0.7, None), ylabel="problems per bin (count, log scale)")
     axis.set_xlabel("squared bias, large teacher divided by small teacher (no unit)")
-    axis.legend(fontsize=8, loc="upper left")
+    axis.legend(fontsize=8, loc="upper right", title="right of 1, Theorem 1 fails", title_fontsize=8)
     return figure
 
 
@@ -188,8 +188,8 @@ def total_error(X_t: Array, kept: Sequence[int], theta: Array, sigma: float, alp
         right.plot(lams[np.argmin(totals)], min(totals), "o", color=colour, ms=5)
     right.axvline(lam, color=BLACK, ls=":", lw=1)
     right.set(xscale="log", xlabel=r"$\lambda$ (squared feature units)", ylim=(0, 1.3 * parts[0, 2]))
-    left.set_title(rf"at $\lambda$ = {lam:.3g}", y=1.22)
-    right.set_title(r"total (dot: best $\lambda$)", y=1.22)
+    left.set_title(rf"at $\lambda$ = {lam:.3g}", y=1.17)
+    right.set_title(r"total (dot: best $\lambda$)", y=1.17)
     for axis in (left, right):
         axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, columnspacing=1)
     return figure
