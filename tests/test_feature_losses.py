@@ -178,10 +178,10 @@ def test_regressor_meets_the_teachers_map(student, teacher, kernel, transposed):
 
 
 def test_activation_boundary_by_hand():
-    student = torch.tensor([[2.0, -2.0, 0.5, 0.0]])[:, :, None, None]
+    student = torch.tensor([[2.0, -2.0, 0.5, 0.2]])[:, :, None, None]
     teacher = torch.tensor([[1.0, 1.0, -1.0, 0.0]])[:, :, None, None]
-    # beyond the margin: 0; wrong side: (1+2)^2; (1+0.5)^2; the teacher's 0 counts as inactive: (1+0)^2
-    expected = (0 + 9 + 2.25 + 1) * 3 / 1000
+    # beyond the margin: 0; wrong side: (1+2)^2; (1+0.5)^2; the teacher's 0 counts as inactive: (1+0.2)^2
+    expected = (0 + 9 + 2.25 + 1.44) * 3 / 1000
     assert losses.activation_boundary([student], [teacher]).item() == pytest.approx(expected)
     two = losses.activation_boundary([student, student], [teacher, teacher])
     assert two.tolist() == pytest.approx([expected / 2, expected])
@@ -217,6 +217,14 @@ def test_vid_variance_is_trained_and_starts_at_5():
     variance = nn.functional.softplus(layer.log_scale) + layer.eps
     torch.testing.assert_close(variance, torch.full((4,), 5.0))
     assert layer.log_scale.requires_grad
+
+
+def test_vid_is_the_gaussian_likelihood_of_the_teachers_map():
+    layer = losses.VIDLayer(3, 4)
+    s, t = normal(2, 3, 4, 4, seed=0), normal(2, 4, 4, 4, seed=1)
+    nats = -torch.distributions.Normal(layer.regressor(s), 5.0**0.5).log_prob(t).mean()
+    constant = 0.5 * torch.log(torch.tensor(2 * torch.pi))
+    torch.testing.assert_close(layer(s, t), nats - constant)
 
 
 def test_ft_paraphraser_learns_from_its_reconstruction_only():

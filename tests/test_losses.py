@@ -138,6 +138,13 @@ def test_teacher_gets_no_gradient_and_student_does(batch, loss, reshape):
     assert to_student.abs().max() > 0
 
 
+@pytest.mark.parametrize("loss", ["kd", "dkd"])
+def test_a_loss_by_itself_detaches_the_teacher_too(batch, loss):
+    student, teacher, labels, _ = batch
+    value = LOSSES[loss](student, teacher.requires_grad_(), labels).sum()
+    assert torch.autograd.grad(value, teacher, allow_unused=True) == (None,)
+
+
 @pairs
 @pytest.mark.parametrize("tau", [1.0, 4.0])
 @pytest.mark.parametrize("kind", ["saturated", "opposed", "student constant", "teacher constant", "both zero"])
