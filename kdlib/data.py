@@ -4,8 +4,8 @@
 |---|---|---|
 | `digits` | 1,797 images 8x8, grey | ships with scikit-learn; fixed stratified split 3:1 |
 | `diabetes` | 442 patients, 10 features, continuous target | ships with scikit-learn; for regression |
-| `cifar10`, `cifar100`, `svhn` | 32x32 RGB | torchvision (downloaded once, checksum verified), or class folders in `data/raw/NAME` |
-| `folder:PATH`, `folder:PATH@SIZE` | anyone's images | `PATH/train/CLASS/*` and `PATH/test/CLASS/*`, or `PATH/CLASS/*` (split 4:1) |
+| `cifar10`, `cifar100`, `svhn` | 32x32 RGB | torchvision (download, checksum verified), or class folders in `data/raw/NAME` |
+| `folder:PATH`, `folder:PATH@SIZE` | anyone's images | `PATH/{train,test}/CLASS/*`, or `PATH/CLASS/*` (split 4:1) |
 """
 
 from __future__ import annotations

@@ -338,18 +338,27 @@ def build_student(r: Run, data: Dataset) -> Any:
 
 
 COMPANY_FREE = (
-    "seed", "scorer", "centre", "class_balanced", "selection", "loss", "alpha", "tau", "reshape", "weighting", "bank",
+    "seed", "scorer", "centre", "class_balanced", "selection", "loss", "alpha", "tau", "reshape", "weighting",
     "score_model", "score_runs", "score_epochs", "score_augment", "augment_seed",
 )  # fmt: skip
 
 
-def company_key(r: Run) -> tuple | None:
-    """Runs of equal key can train side by side; None: only alone (or one process each, which gives the same rows)."""
+COMPANY_SIZE = 30  # runs in one company at most: on a CPU more of them no longer gain
+
+
+@lru_cache
+def _stackable(student: str, image_shape: tuple[int, int, int], device: str) -> bool:
+    from kdlib.models import build
     from kdlib.stacked import worth_stacking
     from kdlib.training import resolve_device
 
+    return worth_stacking(build(student, 2, *image_shape[:2]), resolve_device(device))
+
+
+def company_key(r: Run) -> tuple | None:
+    """Runs of equal key can train side by side; None: only alone (or one process each, which gives the same rows)."""
     alone = r.feature_loss != "none" or r.selection == "infobatch"
-    if alone or not worth_stacking(build_student(r, dataset_of(r)), resolve_device(r.device)):
+    if alone or not _stackable(r.student, dataset_of(r).image_shape, r.device):
         return None
     return tuple((f.name, getattr(r, f.name)) for f in fields(r) if f.name not in COMPANY_FREE)
 
@@ -447,7 +456,7 @@ PRESETS: dict[str, Preset] = {
     "class": Preset({"dataset": "digits", "epochs": 60, "score_runs": 5}, tuple(range(10)), (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)),
     "laptop": Preset(
         {
-            "dataset": "cifar100", "student": "resnet8", "teacher": "resnet8", "epochs": 10, "batch_size": 64,
+            "dataset": "cifar100", "student": "resnet8", "teacher": "resnet8", "epochs": 10, "batch_size": 32, "lr": 0.1,
             "augment": "crop_flip", "score_augment": "crop_flip", "augment_seed": 0, "eval_every": 5,
         },
         (0, 1, 2),

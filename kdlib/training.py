@@ -7,6 +7,8 @@ and then takes its steps. Nothing waits for a number on the way: losses are summ
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -160,6 +162,22 @@ def resolve_device(device: str = "auto") -> torch.device:
     return torch.device("cuda")
 
 
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next step, once for this process; other systems have nothing to set.
+
+    By default every activation goes back to the system and is faulted in again, page by page, one step later: 5-20% of a
+    convolutional network's CPU time. The peak of memory stays as it is; memory is not returned between runs.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of <malloc.h>
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(mmap_threshold, 32 << 20)  # the largest value that all versions accept
+    mallopt(trim_threshold, 2**31 - 1)
+
+
 class Recorder:
     """Writes down, while training, whether each sample was predicted right and by what margin, at each presentation.
 
@@ -227,7 +245,7 @@ class Loop:
         x, labels = self.images(ids, view_ids), self.y[ids]
         with self.autocast:
             if self.term is not None:
-                features = self.stack.network.features(x[0])
+                features = self.stack.network.features(x[0])  # type: ignore[operator]
                 logits = features.logits[None]
             else:
                 logits = self.stack(x)
@@ -347,6 +365,7 @@ def train_company(
     if len({len(m.keep) for m in members}) != 1:
         raise ValueError("the runs of a company must keep equally many samples")
     start = time.perf_counter()
+    keep_freed_memory()
     loop = Loop(members, data, recipe, resolve_device(device))
     recorder = Recorder(len(members), loop.epochs, len(loop.y), loop.device) if record else None
     history: list[list[list[float]]] = [[], []]  # losses, accuracies: one list over members for each epoch
