@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
 from kdlib import seeds
 from kdlib.data import Dataset
@@ -269,7 +270,7 @@ class LogitBank:
     """
 
     def __init__(self, model: nn.Module, data: Dataset, augment: str, folder: Path | None) -> None:
-        self.model, self.data, self.augment = model.eval(), data, augment
+        self.model, self.data, self.augment = fuse(model.eval()), data, augment  # a copy, batch norms in the convolutions
         self.views = AUGMENTATIONS[augment].num_views(data.image_shape[1])
         self.device = next(model.parameters()).device
         self.logits = self.check = None
