@@ -1,0 +1,20 @@
+"""What every test finds: one thread for each process, and no way to the user's store and figures."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+# Before torch is imported anywhere: several processes with spinning threads would slow each other down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.pop("KDLIB_PRESET", None)
+
+SCRATCH = Path(tempfile.mkdtemp(prefix="kdlib-tests-"))
+os.environ["KDLIB_STORE"] = str(SCRATCH / "store")
+os.environ["KDLIB_FIGURES"] = str(SCRATCH / "figures")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(SCRATCH, ignore_errors=True)

@@ -1,0 +1,174 @@
+"""The repository as a stranger meets it: one source of versions, commands that exist, nothing private."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kdlib.__main__ import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def files():
+    """Every file that is or would be committed."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    names = listed.stdout.split("\n") if listed.returncode == 0 else [str(p.relative_to(ROOT)) for p in ROOT.rglob("*")]
+    return [ROOT / name for name in names if (ROOT / name).is_file() and ".venv" not in name and ".git/" not in name]
+
+
+def text_of(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def test_environment_has_no_versions_of_its_own():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, last = environment["dependencies"]
+    python, pip = conda
+    assert re.fullmatch(r"python\s*" + re.escape(PROJECT["requires-python"]), python)
+    assert pip == "pip"
+    assert last == {"pip": ["-e .[test]"]}
+    assert environment.keys() <= {"name", "dependencies"}
+
+
+def test_dependencies_are_ranges():
+    extras = [d for listed in PROJECT["optional-dependencies"].values() for d in listed if not d.startswith("kdlib[")]
+    for requirement in PROJECT["dependencies"] + extras:
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+(\[\w+\])?>=[\d.]+", requirement), requirement
+
+
+def test_every_import_is_declared():
+    """No third-party module is imported that an installation would not bring."""
+    declared = {re.split(r"[\[><=]", d)[0].lower() for d in PROJECT["dependencies"]}
+    extras = {re.split(r"[\[><=]", d)[0].lower() for ds in PROJECT["optional-dependencies"].values() for d in ds}
+    modules = {"scikit-learn": "sklearn", "pillow": "PIL"}
+    known = {modules.get(name, name) for name in declared | extras} | {"distributed", "yaml"}
+    brought = {"nbformat", "nbclient", "traitlets", "jupyter_client", "jinja2", "pygments", "IPython", "psutil"}
+    standard = __import__("sys").stdlib_module_names
+    for path in (ROOT / "kdlib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module else []
+            for name in names:
+                top = name.split(".")[0]
+                assert top in standard or top in known | brought | {"kdlib"}, f"{path.name} imports {name}"
+
+
+def test_nothing_unpickles():
+    for path in (ROOT / "kdlib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"pickle", "cloudpickle", "dill", "joblib", "shelve"}, path
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("torch.load", "pd.read_pickle", "pandas.read_pickle"), path
+                assert not any(k.arg == "allow_pickle" and ast.unparse(k.value) == "True" for k in node.keywords), path
+
+
+def test_nothing_private_and_nothing_large():
+    private = re.compile(r"(?<![\w.:/$~{}-])/(?:home|root|Users|work|tmp|opt)/\w+")
+    for path in files():
+        assert path.stat().st_size < 5_000_000, path
+        if path.suffix in (".js", ".css", ".svg") or path.name == "LICENSE":
+            continue
+        found = private.search(text_of(path))
+        assert found is None, f"{path.relative_to(ROOT)}: {found.group()}"
+
+
+def test_no_lock_files():
+    assert not [p for p in files() if p.name in ("uv.lock", "poetry.lock", "requirements.txt", "conda-lock.yml")]
+
+
+def test_mathjax_comes_with_its_licence():
+    assets = ROOT / "kdlib" / "assets"
+    assert "Apache License" in (assets / "tex-svg-full.LICENSE.txt").read_text()
+    assert "</script" not in (assets / "tex-svg-full.js").read_text(), "it can stand inside a script element"
+
+
+def targets():
+    return set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.M))
+
+
+def test_makefile_and_gate():
+    assert {"figures", "test", "lab", "setup", "clean"} <= targets()
+    gate = (ROOT / ".ci" / "run").read_text()
+    assert "set -euo pipefail" in gate and re.search(r"^make test\b", gate, re.M)
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_an_old_python_is_told_so(tmp_path):
+    """`make setup` with an interpreter that is too old stops at once and says what to do."""
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    (tmp_path / "pyproject.toml").write_text("")
+    done = subprocess.run(["make", "setup", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0 and "Python 3.11 or newer" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+# -- the README
+
+
+@pytest.fixture(scope="module")
+def readme():
+    return (ROOT / "README.md").read_text()
+
+
+def blocks(text, *languages):
+    return [body for language, body in re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) if language in languages]
+
+
+def test_readme_commands_exist(readme):
+    shell = "\n".join(blocks(readme, "bash", "sh", "shell", "console"))
+    assert set(re.findall(r"\bmake ([a-z-]+)", shell)) <= targets()
+    assert {"figures", "test"} <= set(re.findall(r"\bmake ([a-z-]+)", readme))
+    commands = re.findall(r"(?:python3? -m |^|\$ )kdlib (\w+)", shell, re.M)
+    assert commands and set(commands) <= set(COMMANDS)
+
+
+def test_readme_shell_flags_are_understood(readme):
+    """Every `kdlib run` and `kdlib sweep` of the README has arguments that the command accepts."""
+    import shlex
+
+    from kdlib.cli import parse
+    from kdlib.commands import RunOptions, SweepOptions, with_run_flags
+
+    shell = "\n".join(blocks(readme, "bash", "sh", "shell", "console")).replace("\\\n", " ")
+    for command, rest in re.findall(r"kdlib (run|sweep)\b([^\n#]*)", shell):
+        args = shlex.split(rest)
+        parse(with_run_flags({"run": RunOptions, "sweep": SweepOptions}[command], args), args, command)
+
+
+def test_readme_python_names_exist(readme):
+    import kdlib
+
+    python = blocks(readme, "python")
+    assert python
+    for block in python:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module == "kdlib":
+                assert all(hasattr(kdlib, alias.name) for alias in node.names), block
+
+
+def test_readme_links_lead_somewhere(readme):
+    for link in re.findall(r"\]\(([^)#\s]+)", readme):
+        if "://" not in link:
+            assert (ROOT / link).exists(), link
+
+
+def test_readme_lists_every_lesson(readme):
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert path.name in readme, path.name
