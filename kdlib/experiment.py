@@ -319,14 +319,14 @@ class TeacherSide:
         from kdlib.training import FeatureTerm
         from kdlib.views import normalise
 
+        entry = FEATURE_LOSSES[r.feature_loss]
         x = normalise(self.data.train_x[:4].to(self.bank.device), self.data.mean, self.data.std)
         student = build_student(r, self.data).to(self.bank.device).eval()
         with torch.no_grad():
-            shapes = student.features(x), self.model.features(x)  # type: ignore[operator]
+            shapes = student.features(x, entry.preact), self.model.features(x, entry.preact)  # type: ignore[operator]
         seed = seeds.integer(r.seed, "loss") % 2**31
-        make = FEATURE_LOSSES[r.feature_loss].make
-        module = make(*shapes, num_samples=len(keep), num_classes=self.data.num_classes, seed=seed)
-        return FeatureTerm(module.to(self.bank.device), self.model, r.beta)
+        module = entry.make(*shapes, num_samples=len(keep), num_classes=self.data.num_classes, seed=seed)
+        return FeatureTerm(module.to(self.bank.device), self.model, r.beta, entry.preact)
 
 
 def build_student(r: Run, data: Dataset) -> Any:

@@ -119,16 +119,19 @@ class Member:
 
 
 class FeatureTerm(nn.Module):
-    """`weight * module(student features, teacher features, labels, positions)`, the teacher frozen and in eval mode."""
+    """`weight * module(student features, teacher features, labels, positions)`, the teacher frozen and in eval mode.
 
-    def __init__(self, module: nn.Module, teacher: nn.Module, weight: float) -> None:
+    `preact`: the loss reads maps before their last ReLU (AB).
+    """
+
+    def __init__(self, module: nn.Module, teacher: nn.Module, weight: float, preact: bool = False) -> None:
         super().__init__()
-        self.module, self.weight = module, weight
+        self.module, self.weight, self.preact = module, weight, preact
         self.__dict__["teacher"] = teacher.eval()  # kept out of .parameters(): it is not trained
 
     def forward(self, x: Tensor, student: Any, labels: Tensor, positions: Tensor) -> Tensor:
         with torch.no_grad():
-            teacher = self.__dict__["teacher"].features(x)
+            teacher = self.__dict__["teacher"].features(x, self.preact)
         return self.weight * self.module(student, teacher, labels, positions)
 
 
@@ -245,7 +248,7 @@ class Loop:
         x, labels = self.images(ids, view_ids), self.y[ids]
         with self.autocast:
             if self.term is not None:
-                features = self.stack.network.features(x[0])  # type: ignore[operator]
+                features = self.stack.network.features(x[0], self.term.preact)  # type: ignore[operator]
                 logits = features.logits[None]
             else:
                 logits = self.stack(x)
