@@ -8,12 +8,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from kdlib import __version__, seeds
-from kdlib.errors import choose
+from kdlib.knobs import PRESETS, SELECTIONS, Preset, Run, names
+
+__all__ = ["PRESETS", "SELECTIONS", "Preset", "Run", "company_key", "describe", "names", "run", "run_together"]
 
 if TYPE_CHECKING:  # importing the knobs must not import torch: the command line's help is to be quick
     import numpy as np
@@ -24,137 +26,6 @@ if TYPE_CHECKING:  # importing the knobs must not import torch: the command line
     from kdlib.store import Store
     from kdlib.teachers import FullRuns, LogitBank
     from kdlib.training import Member, Recipe, Trained
-
-
-def knob(default: Any, help: str) -> Any:
-    """A field with a default and the sentence that the command line and the documentation show."""
-    return field(default=default, metadata={"help": help})
-
-
-@dataclass(frozen=True)
-class Run:
-    """Every knob of one experiment. Unknown names, wrong types and values out of range raise before anything is trained."""
-
-    dataset: str = knob("digits", "digits, cifar10, cifar100, svhn, or folder:PATH")
-    validation: bool = knob(False, "hold out a tenth of the training data and test on it, for choosing recipes")
-    label_noise: float = knob(0.0, "share of training labels replaced by another class, in [0, 1]")
-    student: str = knob("mlp", "network of the student")
-    teacher: str = knob("mlp", "network of the teacher")
-    scorer: str = knob("random", "difficulty score that ranks the samples")
-    fraction: float = knob(1.0, "kept fraction f of the training samples, in (0, 1]")
-    centre: float = knob(1.0, "window of the difficulty ranking: 1 hardest, 0.5 medium, 0 easiest")
-    class_balanced: bool = knob(True, "keep the fraction f of every class")
-    selection: str = knob(
-        "window", "rule from scores to kept samples: window, ccs (stratified), infobatch (each epoch anew)"
-    )
-    loss: str = knob("kd", "loss on logits; cross_entropy trains without a teacher")
-    alpha: float = knob(0.5, "KD weight in [0, 1]")
-    tau: float = knob(4.0, "temperature, above 0")
-    reshape: str = knob("none", "reshaping of the logits before the loss")
-    feature_loss: str = knob("none", "loss on features or relations, added with weight beta")
-    beta: float = knob(1.0, "weight of the feature loss, at least 0")
-    weighting: str = knob("convex", "convex: (1-alpha) CE + alpha KD; alpha_on_ce; additive: CE + alpha KD")
-    teacher_fraction: float = knob(1.0, "fraction f_t of the data that the teacher was trained on, in (0, 1]")
-    teacher_seed: int = knob(0, "seed of the teacher's training")
-    teacher_epochs: int = knob(0, "epochs of the teacher's training; 0: as many as the student's")
-    bank: bool = knob(True, "remember the teacher's logits for each view (float16); off: compute them anew")
-    score_model: str = knob("", "network that is scored; empty: the teacher's")
-    score_runs: int = knob(1, "trainings that the scores average over (seeds 0, 1, ...)")
-    score_epochs: int = knob(0, "epochs of the scored trainings; 0: as many as the teacher's")
-    score_augment: str = knob("none", "augmentation of the scored trainings")
-    epochs: int = knob(60, "passes over the kept samples")
-    batch_size: int = knob(64, "samples in a step")
-    lr: float = knob(0.1, "peak learning rate")
-    momentum: float = knob(0.9, "SGD momentum")
-    weight_decay: float = knob(5e-4, "L2 penalty on every parameter")
-    schedule: str = knob("one_cycle", "learning rate over time: one_cycle, steps, constant")
-    warmup: float = knob(0.2, "share of the steps in which one_cycle rises")
-    milestones: tuple[int, ...] = knob((), "epochs after which `steps` divides the rate by 10")
-    augment: str = knob("none", "none, crop, crop_flip")
-    augment_seed: int = knob(-1, "seed of the views; runs that share it share the bank's entries; -1: the run's own")
-    precision: str = knob("auto", "auto (bfloat16 on a GPU), float32, bfloat16")
-    budget: str = knob("epochs", "epochs: as printed; steps: as many steps as the full data would take")
-    eval_every: int = knob(1, "epochs between test accuracies; the last epoch always has one")
-    seed: int = knob(0, "redraws subset, initial weights, order and views")
-    device: str = knob("auto", "auto, cpu, cuda")
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            object.__setattr__(self, f.name, _typed(f.name, str(f.type), getattr(self, f.name)))
-        for name, low, high in RANGES:
-            value = getattr(self, name)
-            inside = low < value <= high if name in OPEN_BELOW else low <= value <= high
-            if not inside:
-                left = "(" if name in OPEN_BELOW else "["
-                raise ValueError(f"{name} must lie in {left}{low:g}, {high:g}], got {value:g}")
-        if not self.dataset.startswith("folder:"):
-            choose("dataset", self.dataset, dict.fromkeys([*names("dataset"), "folder:PATH"]))
-        for name in NAMED:
-            value = getattr(self, name)
-            if not (name == "score_model" and value == ""):
-                choose(name, value, dict.fromkeys(names(name)))
-        self._check_together()
-
-    def _check_together(self) -> None:
-        """Knobs that are fine alone but not together."""
-        if (self.dataset == "diabetes") != (self.loss in names("regression_loss")):
-            fitting = ", ".join(names("regression_loss") if self.dataset == "diabetes" else names("class_loss"))
-            raise ValueError(f"loss {self.loss} does not fit dataset {self.dataset}; choose one of: {fitting}")
-        if self.dataset == "diabetes" and (self.scorer != "random" or self.label_noise or self.reshape != "none"):
-            raise ValueError("diabetes is regression: scorer random, label_noise 0 and reshape none only")
-        if self.alpha > 1 and self.weighting != "additive":
-            raise ValueError(f"alpha must lie in [0, 1] with weighting {self.weighting}, got {self.alpha:g}")
-        if self.feature_loss != "none" and self.loss == "cross_entropy":
-            raise ValueError("a feature loss needs a teacher: take loss kd (alpha 0 leaves the logits' term out)")
-        if self.selection == "infobatch" and self.feature_loss != "none":
-            raise ValueError("selection infobatch weighs samples one by one and cannot be combined with a feature loss")
-
-
-OPEN_BELOW = {"fraction", "tau", "teacher_fraction", "lr"}
-INF = math.inf
-RANGES: list[tuple[str, float, float]] = [
-    ("label_noise", 0, 1), ("fraction", 0, 1), ("centre", 0, 1), ("alpha", 0, INF), ("tau", 0, INF), ("beta", 0, INF),
-    ("teacher_fraction", 0, 1), ("teacher_seed", 0, INF), ("teacher_epochs", 0, INF), ("score_runs", 1, INF),
-    ("score_epochs", 0, INF), ("epochs", 1, INF), ("batch_size", 1, INF), ("lr", 0, INF), ("momentum", 0, 0.9999),
-    ("weight_decay", 0, INF), ("warmup", 0, 0.99), ("augment_seed", -1, INF), ("eval_every", 1, INF), ("seed", 0, INF),
-]  # fmt: skip
-
-
-def _typed(name: str, kind: str, value: Any) -> Any:
-    """`value` as the field's type, or a ValueError that says what was wanted; 1 is a fine float, True is no int."""
-    if kind == "tuple[int, ...]" and isinstance(value, list | tuple) and all(type(v) is int for v in value):
-        return tuple(value)
-    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    if {"int": int, "str": str, "bool": bool}.get(kind) is type(value):
-        return value
-    raise ValueError(f"{name} must be {'a list of int' if kind.startswith('tuple') else kind}, got {value!r}")
-
-
-SELECTIONS = ("window", "ccs", "infobatch")
-DEVICES = ("auto", "cpu", "cuda")
-NAMED = (
-    "student", "teacher", "score_model", "scorer", "selection", "loss", "reshape", "feature_loss", "weighting",
-    "schedule", "augment", "score_augment", "precision", "budget", "device",
-)  # fmt: skip
-
-
-@lru_cache
-def names(knob_name: str) -> tuple[str, ...]:
-    """The valid values of a knob that takes a name: read from the registries, so that a new entry is known everywhere."""
-    from kdlib import data, losses, models, scorers, training, views
-
-    return {
-        "dataset": tuple(data.DATASETS),
-        "student": tuple(models.MODELS), "teacher": tuple(models.MODELS), "score_model": tuple(models.MODELS),
-        "scorer": tuple(scorers.SCORERS), "selection": SELECTIONS,
-        "loss": (*losses.LOSSES, *losses.REGRESSION_LOSSES), "class_loss": tuple(losses.LOSSES),
-        "regression_loss": tuple(losses.REGRESSION_LOSSES), "reshape": tuple(losses.RESHAPES),
-        "feature_loss": ("none", *losses.FEATURE_LOSSES), "weighting": tuple(losses.logits.WEIGHTINGS),
-        "schedule": tuple(training.SCHEDULES), "augment": tuple(views.AUGMENTATIONS),
-        "score_augment": tuple(views.AUGMENTATIONS), "precision": tuple(training.PRECISIONS),
-        "budget": ("epochs", "steps"), "device": DEVICES,
-    }[knob_name]  # fmt: skip
 
 
 # -- what a run needs, as descriptions
@@ -440,35 +311,3 @@ def run(r: Run, store: Store | None = None) -> dict:
     status ("ok" or "diverged"), seconds, device, version. The row itself is not stored here: `sweep` does that.
     """
     return run_together([r], store)[0]
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A size of experiment: fixed knobs, the seeds and the kept fractions of a figure."""
-
-    fixed: dict[str, Any]
-    seeds: tuple[int, ...]
-    fractions: tuple[float, ...]
-
-
-PRESETS: dict[str, Preset] = {
-    "smoke": Preset({"dataset": "digits", "epochs": 4}, (0, 1), (0.1, 0.5)),
-    "class": Preset({"dataset": "digits", "epochs": 60, "score_runs": 5}, tuple(range(10)), (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)),
-    "laptop": Preset(
-        {
-            "dataset": "cifar100", "student": "resnet8", "teacher": "resnet8", "epochs": 10, "batch_size": 32, "lr": 0.1,
-            "augment": "crop_flip", "score_augment": "crop_flip", "augment_seed": 0, "eval_every": 5,
-        },
-        (0, 1, 2),
-        (0.05, 0.1, 0.3),
-    ),
-    "paper": Preset(
-        {
-            "dataset": "cifar100", "student": "resnet32", "teacher": "resnet32", "epochs": 240, "batch_size": 64, "lr": 0.05,
-            "schedule": "steps", "milestones": (150, 180, 210), "augment": "crop_flip", "score_augment": "crop_flip",
-            "tau": 4.0, "alpha": 0.5, "augment_seed": 0, "eval_every": 10,
-        },
-        (0, 1, 2),
-        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-    ),
-}  # fmt: skip
