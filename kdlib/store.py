@@ -51,6 +51,9 @@ __all__ = ["LEASE_SECONDS", "SCHEMA", "Arrays", "Entry", "Store", "StoreError", 
 LEASE_SECONDS = 60.0
 """A lease without a heartbeat for this long may be taken over (at once if its owner died on this host)."""
 
+PATIENCE = 10.0
+"""Seconds of waiting after which a message says for what, and after which an empty lease counts as nobody's."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -113,18 +116,23 @@ class Store:
                     lock.release()
 
     def _acquire(self, lock: filelock.SoftFileLease, path: Path, wait: bool) -> bool:
+        told = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(timeout=10.0 if wait else 0.0)
-            except filelock.Timeout:
+            while True:
+                empty = _empty(path)
+                with suppress(filelock.Timeout):
+                    lock.acquire(timeout=PATIENCE if wait else 0.0)
+                    return True
                 if not wait:
                     return False
-                log.warning("waiting for another process that is making %s", path.stem[:-52])
-                lock.acquire(timeout=-1)
+                if empty and empty == _empty(path):
+                    path.unlink(missing_ok=True)
+                elif not told:
+                    told = True
+                    log.warning("waiting for another process that is making %s", path.stem[:-52])
         except OSError as problem:
             raise trouble(self.root, problem) from problem
-        return True
 
     # -- arrays
 
@@ -245,6 +253,17 @@ class Store:
                 freed += _entry("", path).size
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         return freed
+
+
+def _empty(path: Path) -> tuple[int, int] | None:
+    """The identity of a lease file without an owner's name in it, or None.
+
+    A process killed between creating its lease and writing its name leaves one, and filelock lets it be.
+    """
+    with suppress(FileNotFoundError):
+        about = path.stat()
+        return None if about.st_size else (about.st_ino, about.st_mtime_ns)
+    return None
 
 
 def _entry(kind: str, path: Path) -> Entry:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from kdlib import entries
+from kdlib import store as store_module
 from kdlib.store import Store, StoreError, export_rows, key
 
 ARRAYS = {
@@ -287,6 +288,18 @@ def test_a_lease_without_a_heartbeat_passes_on_after_the_stated_time(store, tmp_
     finally:
         first.kill()
         first.communicate()
+
+
+def test_a_lease_that_was_never_signed_passes_on(store, monkeypatch):
+    """Its owner was killed between creating the file and writing its name into it."""
+    monkeypatch.setattr(store_module, "PATIENCE", 0.3)
+    lease = store.root / "leases" / f"teachers-{key('teachers', {})}.lease"
+    lease.parent.mkdir(parents=True)
+    lease.touch()
+    with store.lease("teachers", {}, wait=False) as mine:
+        assert not mine  # it may be signed in the next microsecond
+    assert equal(store.arrays("teachers", {}, lambda: ARRAYS), ARRAYS)
+    assert files(store) == [store.path("teachers", {}).name]
 
 
 def test_a_busy_lease_need_not_be_waited_for(store):
