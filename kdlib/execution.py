@@ -69,10 +69,29 @@ def own_kernel(scratch: Path, environment: Mapping[str, str]) -> Any:
     (kernels / "python3" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
 
     class OwnKernel(AsyncKernelManager):
+        started: list[Any] = []
+
+        def __init__(self, **kw: Any) -> None:
+            super().__init__(**kw)
+            self.started.append(self)
+
+        async def start_kernel(self, **kw: Any) -> None:  # type: ignore[override]
+            with open(scratch / "kernel.log", "wb") as log:  # what a kernel says in its last throes
+                await super().start_kernel(**kw, stdout=log, stderr=log)
+
         def _kernel_spec_manager_default(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[str(kernels)])
 
     return OwnKernel
+
+
+def end(kernel: Any) -> None:
+    """Kill what Ctrl-C or an error at the wrong moment left of the kernels of this class."""
+    for manager in kernel.started:
+        process = getattr(manager.provisioner, "process", None)
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def _transport(scratch: Path) -> dict[str, Any]:
@@ -109,7 +128,7 @@ class Job:
         (self.scratch / "figures").mkdir()
         saved = self.scratch / "notebook.ipynb"
         tracker = Tracker(self)
-        environment = kernel_environment(self.scratch, preset)
+        kernel = own_kernel(self.scratch, kernel_environment(self.scratch, preset))
         logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is in the LessonError
         try:
             executed = papermill.execute_notebook(
@@ -121,13 +140,15 @@ class Job:
                 progress_bar=False,
                 stderr_file=tracker,
                 config=Config(_transport(self.scratch)),
-                kernel_manager_class=own_kernel(self.scratch, environment),
+                kernel_manager_class=kernel,
                 resources={"metadata": {"path": str(self.source.parent)}},
                 on_cell_start=tracker.cell_start,
                 on_cell_executed=tracker.cell_executed,
             )
         except Exception as error:
             raise self.failure(_explain(error), saved) from error
+        finally:
+            end(kernel)
         if skipped := [cell for cell in _code_cells(executed) if cell.execution_count is None]:
             raise self.failure(f"{len(skipped)} code cells did not run", saved)
         return executed
