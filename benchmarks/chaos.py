@@ -38,6 +38,7 @@ class Subject:
     grid: dict
     fixed: dict
     unequal: tuple[str, ...]
+    delay: float = 2.0  # seconds, the longest wait before a kill
 
 
 DIGITS = Subject(
@@ -102,7 +103,7 @@ def stored(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("rows/??/[!.]*.json")}
 
 
-def random_moment(sweep: subprocess.Popen, folder: Path, rng: random.Random) -> None:
+def random_moment(sweep: subprocess.Popen, folder: Path, rng: random.Random, delay: float) -> None:
     """Wait for a random time from the start, from the workers' start, or from the next stored row on.
 
     Without the last two nearly every kill would hit a process that is still importing torch.
@@ -116,7 +117,7 @@ def random_moment(sweep: subprocess.Popen, folder: Path, rng: random.Random) -> 
     while sweep.poll() is None and not begun():
         time.sleep(0.01)
     with suppress(subprocess.TimeoutExpired):
-        sweep.wait(rng.uniform(0.0, 2.0))
+        sweep.wait(rng.uniform(0.0, delay))
 
 
 def kill_one(sweep: subprocess.Popen, rng: random.Random, tally: Tally) -> None:
@@ -141,7 +142,7 @@ def one_round(subject: Subject, folder: Path, kills: int, rng: random.Random, ta
         sweep = start(subject, folder, table, 2, size)
         try:
             while sweep.poll() is None and tally.kills < kills:
-                random_moment(sweep, folder, rng)
+                random_moment(sweep, folder, rng, subject.delay)
                 if sweep.poll() is None:
                     kill_one(sweep, rng, tally)
                 tally.rows_lost += len(seen - stored(folder))

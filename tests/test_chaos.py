@@ -16,6 +16,7 @@ LIGHT = Subject(
     {"width": [2, 3, 4, 5], "seed": list(range(15))},
     {"pause": 0.03},
     ("pid",),
+    delay=0.4,
 )
 FEW_DIGITS = dataclasses.replace(DIGITS, grid={"scorer": ["random", "forgetting"], "seed": [0, 1, 2]})
 
