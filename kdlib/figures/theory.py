@@ -187,7 +187,8 @@ def total_error(X_t: Array, kept: Sequence[int], theta: Array, sigma: float, alp
         right.plot(lams, totals, label=rf"$\alpha$ = {weight:g}", color=colour, ls=style)
         right.plot(lams[np.argmin(totals)], min(totals), "o", color=colour, ms=5)
     right.axvline(lam, color=BLACK, ls=":", lw=1)
-    right.set(xscale="log", xlabel=r"$\lambda$ (squared feature units)", ylim=(0, 1.3 * parts[0, 2]))
+    small_lam = theory.total_error(X_t, kept, theta, 0, lams[0], sigma).total
+    right.set(xscale="log", xlabel=r"$\lambda$ (squared feature units)", ylim=(0, 1.1 * max(parts.max(), small_lam)))
     left.set_title(rf"at $\lambda$ = {lam:.3g}", y=1.17)
     right.set_title(r"total (dot: best $\lambda$)", y=1.17)
     for axis in (left, right):
