@@ -102,10 +102,10 @@ def kept_count(total: int, fraction: float) -> int:
 def class_quotas(labels: ArrayLike, fraction: float, rounding: str = "total") -> dict[int, int]:
     """Kept samples per class, each from that class's own count m; rounding names the rule, see ROUNDINGS.
 
-    "total" (default): the quotas sum exactly to `kept_count` and never shrink as f grows, by the rule of
-    Webster (Sainte-Lague): the k-th sample of a class of m is due at (k - 1/2) / m, and the n samples due
-    first are kept (ties: the lower label first). A class gets about f m rounded to the nearest. The method of
-    largest remainders sums exactly too, but can take a sample back from a class as f grows, so that kept sets
+    "total" (default): the quotas sum exactly to `kept_count` and never shrink as f grows, by the rule of Webster
+    (Sainte-Lague): the k-th sample of a class of m is due at (k - 1/2) / m, and the n samples due first are kept
+    (ties: the smaller class first, then the lower label). A class gets about f m, rounded to the nearest. The method
+    of largest remainders sums exactly too, but can take a sample back from a class as f grows, so that kept sets
     would not be nested.
     Raises ValueError naming the classes that would be left empty and the smallest fraction that keeps them all.
 
@@ -118,10 +118,10 @@ def class_quotas(labels: ArrayLike, fraction: float, rounding: str = "total") ->
 
 
 def _webster(names: NDArray, counts: NDArray, fraction: float) -> NDArray:
-    total = int(counts.sum())
-    rank = _rank_in_class(counts)
-    due = np.argsort((rank + 0.5) / np.repeat(counts, counts), kind="stable")
-    owner = np.repeat(np.arange(len(counts)), counts)
+    small_first = np.argsort(counts, kind="stable")
+    sizes, total = counts[small_first], int(counts.sum())
+    rank, owner = _rank_in_class(sizes), np.repeat(small_first, sizes)
+    due = np.argsort((rank + 0.5) / np.repeat(sizes, sizes), kind="stable")
     quotas = np.bincount(owner[due[: kept_count(total, fraction)]], minlength=len(counts))
     if (quotas == 0).any():
         needed = int(np.flatnonzero(rank[due] == 0)[-1]) + 1  # the budget that reaches every class's first sample
