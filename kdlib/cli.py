@@ -82,10 +82,10 @@ def check_flags(spec: type, args: Sequence[str], positional: Sequence[str] = ())
 
 
 def _first_sentence(box: str) -> str:
-    """What the box around tyro's message says first."""
-    lines = [line.strip("│┃| ").strip() for line in box.splitlines() if not re.match(r"\s*[╭╰┏┗+]", line)]
-    end = next((i for i, line in enumerate(lines) if re.match(r"[─━-]{3}", line)), len(lines))
-    return " ".join(line for line in lines[:end] if line)
+    """What tyro's message says first: below its title, above the first rule. A plain terminal gets a box of ASCII."""
+    plain = re.sub(r"^[\s│|]+|[\s│|]+$|^[╭╰+].*$", "", box, flags=re.MULTILINE)
+    blocks = [" ".join(block.split()) for block in re.split(r"^[─-]{3,}$", plain, flags=re.MULTILINE)]
+    return blocks[0] if "╭" in box or len(blocks) == 1 else blocks[1]
 
 
 def assignments(pairs: Sequence[str], flag: str) -> dict[str, str]:
