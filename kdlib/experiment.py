@@ -235,11 +235,27 @@ def company_key(r: Run) -> tuple | None:
 
 
 def run_together(runs: Sequence[Run], store: Store | None = None) -> list[dict]:
-    """Train runs of equal `company_key` side by side: their rows, in order, each equal to `run`'s to float tolerance."""
+    """Train runs of equal `company_key` side by side: their rows, in order, each equal to `run`'s to float tolerance.
+
+    A company that does not fit into memory is trained as two halves; OutOfMemoryError where a single run does not fit.
+    """
+    from torch import OutOfMemoryError
+
     from kdlib.store import Store
-    from kdlib.training import train_company
 
     store = store or Store()
+    try:
+        return _company(runs, store)
+    except OutOfMemoryError:
+        if len(runs) == 1:
+            raise
+    middle = (len(runs) + 1) // 2  # outside the handler, which keeps what was allocated alive
+    return run_together(runs[:middle], store) + run_together(runs[middle:], store)
+
+
+def _company(runs: Sequence[Run], store: Store) -> list[dict]:
+    from kdlib.training import train_company
+
     first, data = runs[0], dataset_of(runs[0])
     teaching = [r for r in runs if needs_teacher(r)]
     teacher = TeacherSide(teaching[0], store) if teaching else None
