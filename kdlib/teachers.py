@@ -178,7 +178,8 @@ class StoredCheckpoint:
         for group, tensors in self._parts(loop, recorder).items():
             for name, tensor in tensors.items():
                 tensor.detach().copy_(torch.from_numpy(np.array(arrays[f"{group}/{name}"])))
-        self.extra += [arrays[name] for name in sorted(arrays) if name.startswith("extra/")]
+        gathered = sum(name.startswith("extra/") for name in arrays)
+        self.extra += [arrays[f"extra/{i}"] for i in range(gathered)]
         loop.steps = state["steps"]
         history[:] = [
             [[float("nan") if v is None else v for v in row] for row in column] for column in state["history"]
@@ -270,7 +271,11 @@ class LogitBank:
     """
 
     def __init__(self, model: nn.Module, data: Dataset, augment: str, folder: Path | None) -> None:
-        self.model, self.data, self.augment = fuse(model.eval()), data, augment  # a copy, batch norms in the convolutions
+        self.model, self.data, self.augment = (
+            fuse(model.eval()),
+            data,
+            augment,
+        )  # a copy, batch norms in the convolutions
         self.views = AUGMENTATIONS[augment].num_views(data.image_shape[1])
         self.device = next(model.parameters()).device
         self.logits = self.check = None

@@ -373,7 +373,6 @@ def train_company(
     recorder = Recorder(len(members), loop.epochs, len(loop.y), loop.device) if record else None
     history: list[list[list[float]]] = [[], []]  # losses, accuracies: one list over members for each epoch
     first = resume.load(loop, recorder, history) if resume else 0
-    loop.steps = first * len(batches(loop.keep.shape[1], recipe.batch_size))
     for epoch in range(first, min(loop.epochs, stop_after or loop.epochs)):
         loss = loop.epoch(epoch, teacher, recorder)
         history[0].append(loss.tolist())

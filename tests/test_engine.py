@@ -295,8 +295,7 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("student", ["mlp", "resnet8"])
-@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize(("student", "members"), [("mlp", 2), ("smooth", 1), ("smooth", 2), ("resnet8", 1)])
 def test_an_interrupted_training_goes_on_to_the_same_bits(student: str, members: int, tmp_path: Path) -> None:
     recipe = dataclasses.replace(STEPS, epochs=5, eval_every=2)  # accuracies of some epochs are NaN
 
