@@ -6,7 +6,7 @@ are kept), `fraction`, `alpha` (0 where the student has no teacher), `seed`, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,12 +104,26 @@ def gain_points(table: pd.DataFrame, alpha: float = 0.5, value: str = "test_acc"
 
 
 def against_random(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
-    """acc(random) - acc(scorer) in points at one alpha, paired by seed: pruning, fraction, seed, difference."""
+    """acc(random) - acc(scorer) in points at one alpha, paired by seed: pruning, fraction, mean, half, n."""
     at = table[np.isclose(table.alpha, alpha)]
-    random = at[at.pruning == "random"]
-    others = [name for name in dict.fromkeys(at.pruning) if name != "random"]
-    parts = [paired(random, at[at.pruning == name], ("fraction",)).assign(pruning=name) for name in others]
-    return pd.concat(parts) if parts else pd.DataFrame(columns=["fraction", "seed", "difference", "pruning"])
+    random, scored = at[at.pruning == "random"].drop(columns="pruning"), at[at.pruning != "random"]
+    both = random.merge(scored, on=["fraction", "seed"], suffixes=("_random", ""))
+    both["difference"] = both.test_acc_random - both.test_acc
+    return points(both, ("pruning", "fraction"), "difference")
+
+
+def intervals(found: pd.DataFrame, by: Sequence[str]) -> dict[Hashable, Interval]:
+    """The intervals of a table of `points`, by the values of `by` (a tuple, or the value itself for one column)."""
+    keys = found[list(by)].itertuples(index=False, name=None)
+    numbers = found[["mean", "half", "n"]].itertuples(index=False, name=None)
+    return {key if len(by) > 1 else key[0]: Interval(*row) for key, row in zip(keys, numbers, strict=True)}
+
+
+def last_or_best(table: pd.DataFrame, alpha: float = 0.5) -> pd.DataFrame:
+    """What the epoch of the accuracy changes: pruning, fraction, gain of KD with the last and with the best epoch."""
+    by = ["pruning", "fraction"]
+    last, best = (gain_points(table, alpha, value).set_index(by)["mean"] for value in ("test_acc", "test_acc_best"))
+    return pd.DataFrame({"gain, last epoch": last, "gain, best epoch": best}).reset_index()
 
 
 def reported(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -119,7 +133,7 @@ def reported(numbers: pd.DataFrame) -> pd.DataFrame:
     a point, since the paper gives no spread: `seed` is 0.
     """
     same = (numbers.paper == "dkdp") & (numbers.dataset == "cifar100") & (numbers.student == "resnet32")
-    chosen = numbers[same & (numbers.metric == "top1") & numbers.loss.isin(["none", "kd"])]
+    chosen = numbers[same & (numbers.metric == "top1") & numbers.loss.isin(["none", "kd"]) & (numbers.fraction < 1)]
     alpha = chosen.loss.map({"none": 0.0, "kd": 0.5})
     return chosen.assign(alpha=alpha, seed=0, test_acc=chosen.value)[TABLE].reset_index(drop=True)
 

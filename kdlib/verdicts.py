@@ -7,7 +7,7 @@ or where the runs that the claim needs are missing. The claims' texts are in `da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +43,11 @@ def decide_all(verdicts: Iterable[str]) -> str:
 
 
 def _intervals(found: pd.DataFrame) -> list[Interval]:
-    return [Interval(row.mean, row.half, row.n) for row in found[["mean", "half", "n"]].itertuples(index=False)]
+    return [_of(row) for _, row in found.iterrows()]
+
+
+def _of(row: pd.Series) -> Interval:
+    return Interval(float(row["mean"]), float(row["half"]), int(row["n"]))
 
 
 def _missing(claim: str, what: str) -> Verdict:
@@ -56,7 +60,7 @@ def gain_everywhere(table: pd.DataFrame) -> Verdict:
     if found.empty:
         return _missing("D1", "with and without KD")
     decided = [decide(i) for i in _intervals(found)]
-    worst = found.loc[found["mean"].idxmin()]
+    worst = found.iloc[int(found["mean"].argmin())]
     numbers = f"{decided.count(HOLDS)} of {len(found)} points above 0, {decided.count(FAILS)} below"
     numbers += f"; smallest gain {_text(worst)} ({worst.pruning}, f = {worst.fraction:g})"
     return Verdict("D1", decide_all(decided), numbers)
@@ -81,13 +85,13 @@ def random_wins(table: pd.DataFrame, up_to: float = 0.4) -> Verdict:
     """D3: for f <= 0.4 random beats the best scorer, with and without KD (paired by seed, per f)."""
     decided, texts = [], []
     for alpha, name in ((0.0, "no KD"), (0.5, "KD")):
-        found = points(against_random(table, alpha), ("fraction", "pruning"), "difference")
+        found = against_random(table, alpha)
         found = found[found.fraction <= up_to]
         if found.empty:
             return _missing("D3", f"of random and a scorer up to f = {up_to:g}")
-        best = found.loc[found.groupby("fraction")["mean"].idxmin()]  # the scorer that comes closest, or wins
+        best = found.sort_values("mean").groupby("fraction").head(1)  # the scorer that comes closest, or wins
         decided += [decide(i) for i in _intervals(best)]
-        low, high = (best.loc[best["mean"].idxmin()], best.loc[best["mean"].idxmax()])
+        low, high = best.iloc[0], best.iloc[-1]
         texts.append(f"{name}: {_text(high)} at f = {high.fraction:g}, {_text(low)} at f = {low.fraction:g}")
     return Verdict("D3", decide_all(decided), "; ".join(texts))
 
@@ -108,16 +112,16 @@ def robust_at_large_f(table: pd.DataFrame, from_f: float = 0.5) -> Verdict:
 
 def part_is_enough(table: pd.DataFrame, full: Interval | None, at_most: float = 0.5) -> Verdict:
     """D5: with KD, forgetting at some f <= 0.5 reaches the accuracy of all data without KD (Welch's bound, rounded up)."""
-    found = points(table[np.isclose(table.alpha, 0.5) & (table.pruning == "forgetting")], ("fraction",))
+    taught = table[np.isclose(table.alpha, 0.5) & (table.pruning == "forgetting") & (table.fraction <= at_most)]
+    found = points(taught, ("fraction",))
     if full is None or found.empty:
         return _missing("D5", "on all data, or with forgetting")
-    spread = np.hypot(found.half, np.nan_to_num(full.half))
-    reached = found[(found["mean"] - spread >= full.mean) & (found.fraction <= at_most)]
-    last = found[found.fraction <= at_most].iloc[-1]
+    found["spread"] = np.hypot(found.half, np.nan_to_num(full.half))
+    reached, last = found[found["mean"] - found.spread >= full.mean], found.iloc[-1]
     gap = f"at f = {last.fraction:g}: {last['mean']:.1f}, all data: {full.mean:.1f}"
     if len(reached):
         return Verdict("D5", HOLDS, f"reached from f = {reached.fraction.min():g} on; {gap}")
-    below = last["mean"] + spread[last.name] < full.mean
+    below = last["mean"] + last.spread < full.mean
     return Verdict("D5", FAILS if below and np.isclose(last.fraction, at_most) else OPEN, gap)
 
 
@@ -142,8 +146,8 @@ def low_alpha_at_large_f(table: pd.DataFrame) -> Verdict:
 
 def best_alphas(table: pd.DataFrame) -> pd.DataFrame:
     """For each f and seed the alpha of the highest accuracy, ties averaged: columns fraction, seed, best."""
-    groups = table.groupby(["fraction", "seed"])
-    best = groups.apply(lambda g: g.alpha[g.test_acc == g.test_acc.max()].mean(), include_groups=False)
+    top = table.groupby(["fraction", "seed"]).test_acc.transform("max")
+    best = table[table.test_acc == top].groupby(["fraction", "seed"]).alpha.mean()
     return best.rename("best").reset_index()
 
 
@@ -159,7 +163,7 @@ def best_alpha_falls(table: pd.DataFrame) -> Verdict:
 
 
 def _text(row: pd.Series) -> str:
-    return str(Interval(row["mean"], row["half"], int(row["n"])))
+    return str(_of(row))
 
 
 def _listed(found: pd.DataFrame) -> str:
@@ -185,3 +189,12 @@ def all_verdicts(table: pd.DataFrame, full: Interval | None) -> list[Verdict]:
     table = table[table.pruning.isin(["random", "forgetting", "el2n", "grand"])]
     found = [claim(table) for claim in CLAIMS.values()] + [part_is_enough(table, full)]
     return sorted(found, key=lambda verdict: verdict.claim)
+
+
+def as_markdown(found: Mapping[str, Sequence[Verdict]], claims: Mapping[str, str]) -> str:
+    """One line a claim (its text up to the first bracket), one column a data set."""
+    lines = [f"| claim | {' | '.join(found)} |", "|---" * (len(found) + 1) + "|"]
+    for same in zip(*found.values(), strict=True):
+        cells = " | ".join(f"**{v.verdict}**: {v.numbers}" for v in same)
+        lines.append(f"| **{same[0].claim}** {claims[same[0].claim].split(' (')[0]} | {cells} |")
+    return "\n".join(lines)

@@ -7,6 +7,7 @@ with KD, a dashed one a student without. Bands and bars are 95% intervals over s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -41,7 +42,7 @@ def fraction_axis(axis: Axes, fractions: ArrayLike) -> None:
 
 
 def seeds_note(found: pd.DataFrame) -> str:
-    """ "n = 10", or "n = 1 to 3" where points differ."""
+    """The seeds of some points: `n = 10`, or `n = 1 to 3` where they differ."""
     low, high = int(found.n.min()), int(found.n.max())
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
@@ -52,7 +53,9 @@ def curves(axis: Axes, table: pd.DataFrame, alphas: Mapping[float, str]) -> None
     for name in dict.fromkeys(table.pruning):
         for alpha, style in alphas.items():
             line = found[(found.pruning == name) & np.isclose(found.alpha, alpha)]
-            axis.plot(line.fraction, line["mean"], ls=style, marker="o", ms=3.5, lw=1.6, color=colour(name))
+            inside = colour(name) if alpha else "white"  # hollow: no teacher; tells lone points apart, too
+            marker: dict[str, Any] = {"marker": "o", "ms": 4, "markerfacecolor": inside}
+            axis.plot(line.fraction, line["mean"], ls=style, lw=1.6, color=colour(name), **marker)
             low, high = line["mean"] - line.half, line["mean"] + line.half
             axis.fill_between(line.fraction, low, high, color=colour(name), alpha=0.15, lw=0)
     fraction_axis(axis, found.fraction)
@@ -66,7 +69,10 @@ def line_keys(table: pd.DataFrame, alphas: Mapping[float, tuple[str, str]], coun
         n = points(table[table.pruning == name], ("alpha", "fraction"))
         label = f"{name} ({seeds_note(n)})" if counts else name
         keys.append(Line2D([], [], color=colour(name), marker="o", ms=4, lw=1.6, label=label))
-    return keys + [Line2D([], [], color=GREY, ls=style, lw=1.6, label=label) for style, label in alphas.values()]
+    for alpha, (style, label) in alphas.items():
+        fill: dict[str, Any] = {"marker": "o", "ms": 4, "markerfacecolor": GREY if alpha else "white"}
+        keys.append(Line2D([], [], color=GREY, ls=style, lw=1.6, label=label, **fill))
+    return keys
 
 
 STYLES = {0.5: ("-", "with KD"), 0.0: ("--", "without KD")}
@@ -77,7 +83,7 @@ def accuracy_vs_fraction(table: pd.DataFrame, full: Interval, alpha: float = 0.5
     figure, axis = plt.subplots(figsize=(6, 3.5))
     curves(axis, table, {alpha: "-", 0.0: "--"})
     axis.axhline(full.mean, color=GREY, ls=(0, (6, 3)), lw=1.2)
-    place = {"xytext": (0, 3), "textcoords": "offset points", "color": "#666666", "fontsize": 8}
+    place: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "color": "#666666", "fontsize": 8}
     axis.annotate(f"all data, no KD: {full.mean:.1f}% (n = {full.n})", (table.fraction.min(), full.mean), **place)
     axis.legend(handles=line_keys(table, {alpha: STYLES[0.5], 0.0: STYLES[0.0]}), loc="lower right", fontsize=8)
     return figure
@@ -111,7 +117,7 @@ def differences(panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
         for k, name in enumerate(names):
             line = found[found.pruning == name]
             x = line.fraction * 1.05 ** (k - (len(names) - 1) / 2)  # side by side, so that bars do not hide each other
-            shown = {"fmt": "o-", "ms": 3.5, "lw": 1.4, "capsize": 2.5, "color": colour(name)}
+            shown: dict[str, Any] = {"fmt": "o-", "ms": 3.5, "lw": 1.4, "capsize": 2.5, "color": colour(name)}
             axis.errorbar(x, line["mean"], line.half.fillna(0), label=f"{name} ({seeds_note(line)})", **shown)
         fraction_axis(axis, found.fraction)
         axis.set(title=title, xlabel=KEPT if len(panels) == 1 else "kept fraction f (share)")
@@ -131,7 +137,7 @@ def alpha_against_fraction(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
     for f, tone in zip(fractions, tones, strict=True):
         at_f = table[table.fraction == f]
         found = pd.concat([gain_points(at_f, a).assign(alpha=a) for a in sorted(at_f.alpha.unique())])
-        shown = {"fmt": "o-", "ms": 3, "lw": 1.3, "capsize": 2, "color": tone, "label": f"{100 * f:g}%"}
+        shown: dict[str, Any] = {"fmt": "o-", "ms": 3, "lw": 1.3, "capsize": 2, "color": tone, "label": f"{100 * f:g}%"}
         left.errorbar(found.alpha, found["mean"], found.half.fillna(0), **shown)
         top = found.iloc[found["mean"].argmax()]
         left.plot(top.alpha, top["mean"], "*", ms=10, color=tone, markeredgecolor=BLACK, mew=0.5, zorder=4)
