@@ -105,6 +105,7 @@ def lesson_html(nb: Any, stem: str) -> str:
     )
     body, _ = exporter.from_notebook_node(nb, resources={"metadata": {"path": str(lessons.folder())}})
     body = re.sub(r'<script\b.*?</script>|<link\b[^>]*>|<a class="anchor-link".*?</a>', "", body, flags=re.DOTALL)
+    body = re.sub(r'\s*id="cell-id=[^"]*"', "", body)  # lessons may share a cell, and ids follow from sources
     body = re.sub(r'(<h[1-6][^>]*\bid=")([^"]+)"', rf'\g<1>{stem}-\g<2>"', body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{stem}-\g<1>"', body)
     number = stem.split("_")[0]

@@ -139,7 +139,7 @@ def test_rhythm(nb):
 
 def test_for_class(path, nb):
     tagged = [tag for cell in nb.cells for tag in notebooks.tags(cell)]
-    assert tagged.count("solution") >= (0 if path.stem.startswith("00") else 3)
+    assert tagged.count("solution") >= (0 if path.stem.startswith("00") else 2)
     assert tagged.count("discussion") >= (1 if path.stem.startswith("00") else 2)
     for cell in code(nb):
         if "solution" in notebooks.tags(cell):
