@@ -271,11 +271,8 @@ class LogitBank:
     """
 
     def __init__(self, model: nn.Module, data: Dataset, augment: str, folder: Path | None) -> None:
-        self.model, self.data, self.augment = (
-            fuse(model.eval()),
-            data,
-            augment,
-        )  # a copy, batch norms in the convolutions
+        self.model = fuse(model.eval())  # a copy with its batch norms folded into the convolutions
+        self.data, self.augment = data, augment
         self.views = AUGMENTATIONS[augment].num_views(data.image_shape[1])
         self.device = next(model.parameters()).device
         self.logits = self.check = None
