@@ -213,7 +213,7 @@ def inputs(task: Task) -> str:
     rows = sorted(path for name in ("results", "paper") for path in (paths.data() / name).rglob("*"))
     environment = [os.environ.get(name) for name in ("KDLIB_PRESET", "OMP_NUM_THREADS")]
     versions = [platform.python_version(), *(importlib.metadata.version(name) for name in PACKAGES)]
-    seen = [cells, task.parameters, task.preset, environment, versions, _hashes([*code, *rows])]
+    seen = [lessons.names(), cells, task.parameters, task.preset, environment, versions, _hashes([*code, *rows])]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
