@@ -235,6 +235,7 @@ def test_all_lessons(project):
     def kept():
         return [o.kept for o in suite.run_all(workers=1, progress=quiet)]
 
+    assert kept() == [False, False], "a lesson may show the course's map"
     assert kept() == [True, True]
     (project / "figures" / "toy.svg").unlink()
     assert kept() == [False, False], "both lessons write it"

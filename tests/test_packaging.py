@@ -53,7 +53,17 @@ def test_every_import_is_declared():
     extras = {re.split(r"[\[><=]", d)[0].lower() for ds in PROJECT["optional-dependencies"].values() for d in ds}
     modules = {"scikit-learn": "sklearn", "pillow": "PIL"}
     known = {modules.get(name, name) for name in declared | extras} | {"distributed", "yaml"}
-    brought = {"nbformat", "nbclient", "traitlets", "jupyter_client", "jinja2", "pygments", "IPython", "psutil"}
+    brought = {
+        "nbformat",
+        "nbclient",
+        "traitlets",
+        "jupyter_client",
+        "jinja2",
+        "pygments",
+        "IPython",
+        "psutil",
+        "cycler",
+    }
     standard = __import__("sys").stdlib_module_names
     for path in (ROOT / "kdlib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
