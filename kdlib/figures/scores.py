@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.patheffects as patheffects
 import matplotlib.pyplot as plt
@@ -36,9 +37,14 @@ def line_style(scorer: str) -> str:
     return "-" if scorer in SCORER_COLOURS else ":"
 
 
-def line_widths(count: int) -> list[float]:
-    """Thick first, thin last, so that a line drawn over an equal one leaves it visible."""
-    return np.linspace(3.5, 1.2, count).tolist()
+WIDE = {"aum", "grand", "difficulty"}  # often lie under another scorer's line, so they are drawn below it and wider
+
+
+def line_look(scorer: str) -> dict[str, Any]:
+    """How matplotlib draws a scorer's line: its colour, dotted for a variant, wide and at the back for `WIDE`."""
+    width, order = (3.2, 2.0) if scorer in WIDE else (1.4, 2.1)
+    look = {"color": colour(scorer), "ls": line_style(scorer), "lw": width, "zorder": order}
+    return {**look, "marker": "o", "ms": 3, "label": scorer}
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
@@ -144,8 +150,8 @@ def overlaps(fractions: ArrayLike, curves: Mapping[str, ArrayLike]) -> Figure:
     """Share of the kept set that another scorer keeps too (percent), a curve per scorer (F,), over f (F,)."""
     figure, axis = plt.subplots(figsize=(6, 2.8))
     f = 100 * np.asarray(fractions)
-    for (name, values), width in zip(curves.items(), line_widths(len(curves)), strict=True):
-        axis.plot(f, 100 * np.asarray(values), marker="o", ms=3, lw=width, color=colour(name), label=name)
+    for name, values in curves.items():
+        axis.plot(f, 100 * np.asarray(values), **line_look(name))
     axis.plot(f, f, color=BLACK, ls="--", lw=1, label="two random sets")
     axis.set(xlabel="kept fraction f (percent of the samples)", ylabel="kept by both (percent)", ylim=(0, 103))
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -158,11 +164,11 @@ def reliability(values: Mapping[str, Mapping[int, ArrayLike]]) -> Figure:
     Line: mean; band: the middle 95% of the splits (splits share runs, so it is no confidence interval).
     """
     figure, axis = plt.subplots(figsize=(6, 2.8))
-    for (name, groups), width in zip(values.items(), line_widths(len(values)), strict=True):
+    for name, groups in values.items():
         k = sorted(groups)
         splits = [np.asarray(groups[size]) for size in k]
         low, high = np.transpose([np.percentile(v, (2.5, 97.5)) for v in splits])
-        axis.plot(k, [v.mean() for v in splits], marker="o", ms=3, lw=width, color=colour(name), label=name)
+        axis.plot(k, [v.mean() for v in splits], **line_look(name))
         axis.fill_between(k, low, high, color=colour(name), alpha=0.15, lw=0)
     count = min(len(np.asarray(v)) for groups in values.values() for v in groups.values())
     axis.set(xlabel="runs averaged in each group, k (count)", ylabel="rank correlation (no unit)", ylim=(None, 1))
@@ -219,13 +225,11 @@ def label_noise(table: pd.DataFrame, base_rate: float, fraction: float) -> Figur
 
 
 def _share_lines(axis: Axes, table: pd.DataFrame, x: str) -> None:
-    scorers = table.scorer.unique()
-    for scorer, width in zip(scorers, line_widths(len(scorers)), strict=True):
+    for scorer in table.scorer.unique():
         groups = table[table.scorer == scorer].groupby(x).share
         mean, half = np.transpose([mean_interval(share) for _, share in groups])
         at = np.array(list(groups.groups), dtype=np.float64)
-        shown = {"color": colour(scorer), "ls": line_style(scorer), "lw": width}
-        axis.plot(at, mean, marker="o", ms=3, label=scorer, **shown)
+        axis.plot(at, mean, **line_look(scorer))
         low, high = np.clip([mean - half, mean + half], 0, 100)
         axis.fill_between(at, low, high, color=colour(scorer), alpha=0.15, lw=0)
 
