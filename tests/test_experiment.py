@@ -117,7 +117,9 @@ def test_same_seed_same_row_and_another_seed_another(store: Store) -> None:
 
 
 def test_a_run_in_company_gives_the_row_it_gives_alone(store: Store) -> None:
-    runs = [Run(**SHORT, seed=s, loss=loss, alpha=a) for s in (0, 1) for loss, a in (("kd", 0.3), ("cross_entropy", 0.5))]
+    runs = [
+        Run(**SHORT, seed=s, loss=loss, alpha=a) for s in (0, 1) for loss, a in (("kd", 0.3), ("cross_entropy", 0.5))
+    ]
     assert len({company_key(r) for r in runs}) == 1
     for r, row in zip(runs, run_together(runs, store), strict=True):
         alone = run(r, store)
