@@ -110,7 +110,8 @@ def needed_artefacts(r: Run) -> list[tuple[str, dict]]:
     """(kind, description) of the stored arrays that the run reads: shared ones are best made first, and once."""
     found = []
     if needs_teacher(r):
-        found.append(("full_runs", teacher_runs(r).describe(dataset_of(r))))
+        teacher = teacher_runs(r).describe(dataset_of(r))
+        found += [("full_runs", teacher), ("banks", {**teacher, "views": r.augment})]
     if needs_scores(r):
         found += [(kind, score_runs(r).describe(dataset_of(r))) for kind in ("full_runs", "gradients", "subsets")]
     return found

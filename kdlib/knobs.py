@@ -51,7 +51,7 @@ class Run:
     score_augment: str = knob("none", "augmentation of the scored trainings")
     epochs: int = knob(60, "passes over the kept samples")
     batch_size: int = knob(64, "samples in a step")
-    lr: float = knob(0.1, "peak learning rate")
+    lr: float = knob(0.05, "peak learning rate")
     momentum: float = knob(0.9, "SGD momentum")
     weight_decay: float = knob(5e-4, "L2 penalty on every parameter")
     schedule: str = knob("one_cycle", "learning rate over time: one_cycle, steps, constant")

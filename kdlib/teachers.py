@@ -25,7 +25,7 @@ from kdlib.models import build
 from kdlib.scorers import Signals
 from kdlib.selection import keep_indices
 from kdlib.stacked import worth_stacking
-from kdlib.store import Store, key
+from kdlib.store import Store
 from kdlib.training import Loop, Member, Recipe, Trained, predict, resolve_device, train_company
 from kdlib.views import AUGMENTATIONS, apply_views, normalise
 
@@ -328,4 +328,4 @@ def _checksum(logits: np.ndarray) -> np.ndarray:
 
 def bank_folder(store: Store, runs: FullRuns, data: Dataset, augment: str) -> Path:
     """Where the bank of a teacher lies: keyed by the teacher's description, its data and the augmentation."""
-    return store.root / "banks" / key("banks", {**runs.describe(data), "views": augment})
+    return store.path("banks", {**runs.describe(data), "views": augment})

@@ -46,7 +46,7 @@ class Recipe:
 
     epochs: int = 60
     batch_size: int = 64
-    lr: float = 0.1
+    lr: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: str = "one_cycle"
