@@ -26,16 +26,22 @@ from torch.nn import functional as F
 Norm = Callable[[Tensor, Tensor], Tensor]  # images (B, ...), labels (B,) -> (B,)
 
 
-def grand(model: nn.Module, x: Tensor, labels: Tensor, chunk: int = 32) -> NDArray[np.float64]:
+def grand(model: nn.Module, x: Tensor, labels: Tensor, chunk: int | None = None) -> NDArray[np.float64]:
     """||d CE / d (all parameters)||_2 of every sample, (N,).
 
-    x: (N, ...) network input; labels: (N,) int64; chunk: samples per vectorised call (memory: chunk times the
-    parameters). The model is scored in eval mode (BatchNorm by its running statistics, so that samples do not see each
-    other) and returned to the mode it came in. Raises ValueError when x and labels differ in length.
+    x: (N, ...) network input; labels: (N,) int64; chunk: samples at a time (None: 64 layer by layer, 32 vectorised,
+    which holds that many copies of all parameters). The model is scored in eval mode (BatchNorm by its running
+    statistics, so that samples do not see each other) and returned to the mode it came in.
+    Raises ValueError when x and labels differ in length.
     """
-    norm = layerwise_norm(model) if is_plain(model) else vectorised_norm(model)
+    plain = is_plain(model)
+    if not x.is_cuda:
+        # glibc gives freed memory back to the system, to be zeroed page by page for the next chunk, unless it has seen
+        # a larger block freed: this one is never touched. It saves a quarter of the time.
+        torch.empty(31 * 2**18)
     with _eval(model):
-        return _in_chunks(norm, x, labels, chunk)
+        norm = layerwise_norm(model) if plain else vectorised_norm(model)
+        return _in_chunks(norm, x, labels, (64 if plain else 32) if chunk is None else chunk)
 
 
 def grand_last(model: nn.Module, x: Tensor, labels: Tensor, chunk: int = 64) -> NDArray[np.float64]:
@@ -87,7 +93,7 @@ def vectorised_norm(model: nn.Module) -> Norm:
 
 def _convolution(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
     """Samples side by side as groups of one wide convolution, whose weight gradient is then one per sample."""
-    wide = layer.weight.detach().repeat(len(x), 1, 1, 1)
+    wide = layer.weight.new_empty(len(x) * len(layer.weight), *layer.weight.shape[1:])  # read for its shape only
     groups = len(x) * layer.groups
     settings = (layer.stride, layer.padding, layer.dilation, False, [0, 0], groups, [False, True, False])
     weight = torch.ops.aten.convolution_backward(_side_by_side(g), _side_by_side(x), wide, None, *settings)[1]
