@@ -7,6 +7,8 @@ or where the runs that the claim needs are missing. The claims' texts are in `da
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -74,7 +76,7 @@ def gain_at_small_f(table: pd.DataFrame, small: float = 0.1, large: float = 0.7)
     at = [gains[np.isclose(gains.fraction, f)].drop(columns="fraction") for f in (small, large)]
     both = at[0].merge(at[1], on=["pruning", "seed"])
     if both.empty:
-        return _missing("D2", f"at f = {small:g} and {large:g}")
+        return _missing("D2", f"at f = {small:g} and a larger f")
     both["drop"] = both.difference_x - both.difference_y
     found = points(both, ("pruning",), "drop")
     numbers = f"gain at f = {small:g} minus at {large:g}: {_listed(found)}"
@@ -92,8 +94,17 @@ def random_wins(table: pd.DataFrame, up_to: float = 0.4) -> Verdict:
         best = found.sort_values("mean").groupby("fraction").head(1)  # the scorer that comes closest, or wins
         decided += [decide(i) for i in _intervals(best)]
         low, high = best.iloc[0], best.iloc[-1]
-        texts.append(f"{name}: {_text(high)} at f = {high.fraction:g}, {_text(low)} at f = {low.fraction:g}")
+        texts.append(
+            f"{name}: {_text(high)} at f = {high.fraction:g}, {_text(low)} at f = {low.fraction:g}, {_lead(best)}"
+        )
     return Verdict("D3", decide_all(decided), "; ".join(texts))
+
+
+def _lead(best: pd.DataFrame) -> str:
+    """Up to which f the lead of random is certain at every f measured."""
+    by_f = best.sort_values("fraction")
+    held = list(itertools.takewhile(lambda pair: decide(_of(pair[1])) == HOLDS, by_f.iterrows()))
+    return f"ahead up to f = {held[-1][1].fraction:g}" if held else "never surely ahead"
 
 
 def robust_at_large_f(table: pd.DataFrame, from_f: float = 0.5) -> Verdict:
@@ -192,9 +203,10 @@ def all_verdicts(table: pd.DataFrame, full: Interval | None) -> list[Verdict]:
 
 
 def as_markdown(found: Mapping[str, Sequence[Verdict]], claims: Mapping[str, str]) -> str:
-    """One line a claim (its text up to the first bracket), one column a data set."""
+    """One line a claim (its text without brackets), one column a data set."""
     lines = [f"| claim | {' | '.join(found)} |", "|---" * (len(found) + 1) + "|"]
     for same in zip(*found.values(), strict=True):
         cells = " | ".join(f"**{v.verdict}**: {v.numbers}" for v in same)
-        lines.append(f"| **{same[0].claim}** {claims[same[0].claim].split(' (')[0]} | {cells} |")
+        text = re.sub(r" \([^)]*\)", "", claims[same[0].claim])
+        lines.append(f"| **{same[0].claim}** {text} | {cells} |")
     return "\n".join(lines)
