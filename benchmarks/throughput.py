@@ -1,0 +1,276 @@
+"""How fast the engine is, against the conventional loop and against the machine's own limit.
+
+    python benchmarks/throughput.py [--quick] [--json FILE]
+
+`--quick` takes under 3 minutes on two quiet cores. Both sides are measured in turns (A/B/A/B) in one run; a figure is the
+median with the smallest and the largest. The conventional loop is `benchmarks/conventional.py`: it is run with 0, 1 and 2
+DataLoader workers and the fastest counts. The limit of a row is the arithmetic of forward and backward passes (counted by
+torch) at the rate of this machine's float32 matrix product, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import machine, sides
+from benchmarks.sides import CLASSES, Task
+
+STUDENTS, CORES = 8, 2
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: images of a task for each network, of one of the eight students, and repeats."""
+
+    resnet8: int = 2560
+    resnet20: int = 1280
+    sweep: int = 1920
+    loaded: int = 640
+    repeats: int = 5
+    sweeps: int = 3
+
+
+QUICK = Size(resnet8=640, resnet20=256, sweep=384, loaded=128, repeats=3, sweeps=2)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `ours`, `theirs`, `limit` are in `unit`; `ratio` is better when larger."""
+
+    name: str
+    unit: str
+    ours: tuple[float, ...] = ()
+    theirs: tuple[float, ...] = ()
+    ratio: tuple[float, ...] = ()
+    target: str = ""
+    limit: float | None = None
+    note: str = ""
+
+    def line(self) -> str:
+        cells = [self.name, _spread(self.ours), _spread(self.theirs), _spread(self.ratio, "x"), self.target]
+        share = ""
+        if self.limit is not None and self.ours:
+            median = statistics.median(self.ours)
+            best = median / self.limit if self.unit.startswith("images") else self.limit / median
+            share = f"{self.limit:.3g} ({100 * best:.0f}% reached)"
+        return "| " + " | ".join([*cells, share, self.note]) + " |"
+
+
+def _spread(values: Sequence[float], unit: str = "") -> str:
+    if not values:
+        return ""
+    middle = f"{statistics.median(values):.3g}{unit}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.3g}-{max(values):.3g})"
+
+
+HEADER = "| figure | engine | conventional | ratio | at least / aim | limit of the machine | |\n" + "|---" * 7 + "|"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def warm_up(model: str, folder: Path) -> Task:
+    """Two batches, which every worker process trains before anything is measured."""
+    file = folder / "warm-up.npz"
+    if not file.exists():
+        sides.save_images(2 * sides.BATCH, file)
+    return Task(model, str(file))
+
+
+# -- images per CPU-second
+
+
+def per_cpu_second(model: str, count: int, repeats: int, folder: Path, peak: float, targets: str) -> list[Row]:
+    """KD training in one thread: the student that finds the bank filled, and the first, which fills it."""
+    file = str(folder / f"{model}.npz")
+    kind = sides.save_images(count, Path(file))
+    warm = Task(model, file, bank=str(folder / f"bank-{model}"))
+    first = replace(warm, bank="")
+    times: dict[str, list[float]] = {"conventional": [], "bank": [], "first": []}
+    with ExitStack() as stack:
+        begin = warm_up(model, folder)
+        ours, theirs = (stack.enter_context(sides.workers(side, 1, 1, begin)) for side in ("engine", "conventional"))
+        ours.submit(sides.measured, "engine", warm).result()  # fills the bank
+        for _ in range(repeats):
+            for name, pool, side, task in (
+                ("conventional", theirs, "conventional", first),
+                ("bank", ours, "engine", warm),
+                ("first", ours, "engine", first),
+            ):
+                times[name].append(pool.submit(sides.measured, side, task).result()[0])
+    rates = {name: tuple(count / t for t in values) for name, values in times.items()}
+    forward, both = machine.flops(model, CLASSES, 3, 32)
+    rows = []
+    for name, label, work in (("bank", "bank filled", both), ("first", "teacher computed afresh", both + forward)):
+        ratio = tuple(a / b for a, b in zip(rates[name], rates["conventional"], strict=True))
+        title, target = f"{model}, KD, one thread, {label}", targets if name == "bank" else ""
+        limit, note = peak * 1e9 / work, f"{kind}, images per CPU-second"
+        rows.append(Row(title, "images/CPU s", rates[name], rates["conventional"], ratio, target, limit, note))
+    return rows
+
+
+# -- a sweep
+
+
+def fastest_loader(task: Task, begin: Task, candidates: Sequence[int]) -> int:
+    """How many DataLoader workers make the conventional loop fastest here, with two threads."""
+    with sides.workers("conventional", 1, CORES, begin) as pool:
+        walls = {
+            n: pool.submit(sides.measured, "conventional", replace(task, workers=n)).result()[1] for n in candidates
+        }
+    return min(walls, key=walls.__getitem__)
+
+
+def sweep(count: int, repeats: int, folder: Path, peak: float, loader: int, load: bool, targets: str) -> Row:
+    """Eight ResNet-8 students on two cores, wall clock: the engine's two processes with an empty bank to begin with."""
+    file = str(folder / f"sweep-{count}.npz")
+    kind = sides.save_images(count, Path(file))
+    tasks = [Task("resnet8", file, seed=seed, workers=loader) for seed in range(STUDENTS)]
+    surroundings: Callable[[], AbstractContextManager] = machine.busy_core if load else nullcontext
+    times: dict[str, list[float]] = {"engine": [], "conventional": []}
+    begin = warm_up("resnet8", folder)
+    with ExitStack() as stack:
+        pools = {
+            "engine": stack.enter_context(sides.workers("engine", CORES, 1, begin)),
+            "conventional": stack.enter_context(sides.workers("conventional", 1, CORES, begin)),
+        }
+        for repeat in range(repeats):
+            for side, pool in reversed(pools.items()):
+                bank = str(folder / f"bank-{count}-{repeat}") if side == "engine" else ""
+                with surroundings():
+                    start = time.perf_counter()
+                    list(pool.map(sides.measured, [side] * STUDENTS, [replace(t, bank=bank) for t in tasks]))
+                    times[side].append(time.perf_counter() - start)
+    ratio = tuple(b / a for a, b in zip(times["engine"], times["conventional"], strict=True))
+    forward, both = machine.flops("resnet8", CLASSES, 3, 32)
+    cores = CORES * 2 / 3 if load else CORES  # three busy processes share the cores evenly
+    limit = count * (STUDENTS * both + forward) / (cores * peak * 1e9)
+    title = f"sweep of {STUDENTS} ResNet-8 students, {CORES} cores" + (", one kept busy by another" if load else "")
+    note = f"{count} {kind} each, seconds; {loader} DataLoader workers"
+    return Row(title, "s", tuple(times["engine"]), tuple(times["conventional"]), ratio, targets, limit, note)
+
+
+# -- the classroom, memory, GPU
+
+
+CLASSROOM = """
+import sys
+from kdlib import sweep
+rows = sweep({{"fraction": [0.05, 0.1, 0.2, 0.5, 1.0], "loss": ["cross_entropy", "kd"], "seed": list(range(10))}},
+             dataset="digits", student="mlp", teacher="mlp", epochs=60, workers=2, store={store!r}, progress=False)
+sys.exit(len(rows) != 100 or rows.test_acc.isna().any())
+"""
+
+
+def classroom(repeats: int, folder: Path, peak: float) -> Row:
+    """100 digits runs with nothing there: interpreters, teacher, students; wall clock of the whole command."""
+    walls = []
+    for repeat in range(repeats):
+        start = time.perf_counter()
+        process = machine.python(CLASSROOM.format(store=str(folder / f"class-{repeat}")))
+        if process.wait():
+            raise RuntimeError("the classroom sweep failed")
+        walls.append(time.perf_counter() - start)
+    _, both = machine.flops("mlp", 10, 1, 8)
+    images = 60 * 20 * sum(round(1347 * f) for f in (0.05, 0.1, 0.2, 0.5, 1.0))
+    note = "from nothing, two interpreters' start-up included; seconds"
+    limit = images * both / (CORES * peak * 1e9)
+    return Row(
+        "classroom: 100 digits runs, MLP, 60 epochs", "s", tuple(walls), target="30 / 12 s", limit=limit, note=note
+    )
+
+
+MEMORY = """
+from kdlib import Run, run
+from kdlib.store import Store
+common = dict(dataset="cifar100", student="resnet8", teacher="resnet8", epochs=1, augment="crop_flip")
+run(Run(**common, fraction=0.3, teacher_fraction=0.3, augment_seed=0), Store({store!r}))
+"""
+MEMORY_OF_TRAINING = """
+import numpy as np
+from pathlib import Path
+from kdlib import load, losses, models, teachers, training
+data, keep = load("cifar100"), np.arange(0, 50000, 100)
+student, guide = (models.build("resnet8", 100, 3, 32, seed=s) for s in (0, 1))
+bank = teachers.LogitBank(guide, data, "crop_flip", Path({store!r}) / "banks")
+training.train(student, data, keep, training.Recipe(epochs=1, augment="crop_flip"), seed=0, loss=losses.kd, teacher=bank)
+"""
+
+
+def memory(folder: Path, quick: bool) -> Row:
+    """A CIFAR-100 run on all 60,000 images in memory: through `kdlib.run`, or only its training where it is to be quick."""
+    name, target = "peak memory of a CIFAR-100 run on CPU", "1.5 GB beyond the bank"
+    if not Path("/proc/self/smaps").exists() or not (sides.paths.data() / "raw" / "cifar100").is_dir():
+        return Row(name, "GB", target=target, note="open: needs Linux and data/raw/cifar100")
+    code = MEMORY_OF_TRAINING if quick else MEMORY
+    process = machine.python(code.format(store=str(folder / "memory")), OMP_NUM_THREADS="1")
+    total, beyond = machine.peak_memory(process, mapped="/banks/")
+    note = f"GB beyond the bank; {total / 1e9:.2f} with its pages; " + (
+        "training only" if quick else "teacher included"
+    )
+    return Row(name, "GB", (beyond / 1e9,), target=target, note=note)
+
+
+GPU = [
+    Row("ResNet-32, KD, one GPU, sweep against the conventional loop on it", "", target="14x / 40x"),
+    Row("CIFAR-100 panel of DKDP Fig. 4 on one H200-class GPU", "", target="1.5 h / 35 min"),
+]
+
+
+def gpu_rows() -> list[Row]:
+    """GPU rows are measured by `benchmarks/gpu.py`."""
+    there = machine.describe()["gpu"]
+    return [replace(row, note="run benchmarks/gpu.py" if there else "open: no GPU here") for row in GPU]
+
+
+def measure(size: Size, quick: bool, folder: Path) -> list[Row]:
+    """All rows, each printed as it comes."""
+    peak = machine.peak_gflops()
+    say(f"peak float32 matrix product, one thread: {peak:.0f} GFLOP/s\n\n{HEADER}")
+    rows: list[Row] = []
+
+    def add(*new: Row) -> None:
+        rows.extend(new)
+        say("\n".join(row.line() for row in new))
+
+    add(*per_cpu_second("resnet8", size.resnet8, size.repeats, folder, peak, "1.8x / 2.2x"))
+    add(*per_cpu_second("resnet20", size.resnet20, size.repeats, folder, peak, "1.8x / 2.2x"))
+    probe = Task("resnet8", str(folder / "resnet8.npz"))
+    loader = fastest_loader(probe, warm_up("resnet8", folder), (0, 1, 2))
+    add(sweep(size.sweep, size.sweeps, folder, peak, loader, False, "2.5x / 3.5x"))
+    add(sweep(size.loaded, size.sweeps, folder, peak, loader, True, "5x / 8x"))
+    add(classroom(1 if quick else 3, folder, peak))
+    add(memory(folder, quick))
+    add(*gpu_rows())
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--quick", action="store_true", help="under 3 minutes on two quiet cores")
+    parser.add_argument("--json", type=Path, help="also write machine and rows to this file")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    about = machine.describe()
+    say("\n".join(f"{name}: {value}" for name, value in about.items()))
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = measure(QUICK if arguments.quick else Size(), arguments.quick, Path(scratch))
+    say(f"\ntook {time.perf_counter() - start:.0f} s; load at the end {machine.describe()['load_at_start']}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": about, "rows": [asdict(row) for row in rows]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
