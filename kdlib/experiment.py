@@ -103,6 +103,8 @@ def describe(r: Run) -> dict:
         knobs |= dict.fromkeys(TEACHER_KNOBS)
     if not needs_scores(r):
         knobs |= dict.fromkeys(SCORE_KNOBS)
+    if r.selection != "ccs":
+        knobs["hard_cut"] = None
     return {"data": dataset_of(r).content_hash, **knobs}
 
 
@@ -136,7 +138,7 @@ def kept_samples(r: Run, store: Store) -> np.ndarray:
     fraction = 1.0 if r.selection == "infobatch" else r.fraction
     if r.selection == "ccs" and fraction < 1:
         assert recorded.margin is not None
-        return keep_stratified(scores, fraction, cut_scores=-recorded.margin.mean((0, 1)), rng=rng)
+        return keep_stratified(scores, fraction, cut=r.hard_cut, cut_scores=-recorded.margin.mean((0, 1)), rng=rng)
     return keep_indices(scores, fraction, centre=r.centre, labels=labels if balanced else None, rng=rng)
 
 
@@ -210,7 +212,7 @@ def build_student(r: Run, data: Dataset) -> Any:
 
 
 COMPANY_FREE = (
-    "seed", "scorer", "centre", "class_balanced", "selection", "loss", "alpha", "tau", "reshape", "weighting",
+    "seed", "scorer", "centre", "class_balanced", "selection", "hard_cut", "loss", "alpha", "tau", "reshape", "weighting",
     "score_model", "score_runs", "score_epochs", "score_augment", "augment_seed",
 )  # fmt: skip
 

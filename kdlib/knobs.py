@@ -34,6 +34,9 @@ class Run:
     selection: str = knob(
         "window", "rule from scores to kept samples: window, ccs (stratified), infobatch (each epoch anew)"
     )
+    hard_cut: float = knob(
+        0.1, "selection ccs: share of all samples, the hardest by AUM, that is dropped first, in [0, 1)"
+    )
     loss: str = knob("kd", "loss on logits; cross_entropy trains without a teacher")
     alpha: float = knob(0.5, "KD weight in [0, 1]")
     tau: float = knob(4.0, "temperature, above 0")
@@ -89,6 +92,8 @@ class Run:
             raise ValueError(f"loss {self.loss} does not fit dataset {self.dataset}; choose one of: {fitting}")
         if self.dataset == "diabetes" and (self.scorer != "random" or self.label_noise or self.reshape != "none"):
             raise ValueError("diabetes is regression: scorer random, label_noise 0 and reshape none only")
+        if self.selection == "ccs" and self.fraction + self.hard_cut > 1 and self.fraction < 1:
+            raise ValueError(f"hard_cut {self.hard_cut:g} leaves fewer samples than fraction {self.fraction:g} keeps")
         if self.alpha > 1 and self.weighting != "additive":
             raise ValueError(f"alpha must lie in [0, 1] with weighting {self.weighting}, got {self.alpha:g}")
         if self.feature_loss != "none" and self.loss == "cross_entropy":
@@ -100,7 +105,7 @@ class Run:
 OPEN_BELOW = {"fraction", "tau", "teacher_fraction", "lr"}
 INF = math.inf
 RANGES: list[tuple[str, float, float]] = [
-    ("label_noise", 0, 1), ("fraction", 0, 1), ("centre", 0, 1), ("alpha", 0, INF), ("tau", 0, INF), ("beta", 0, INF),
+    ("label_noise", 0, 1), ("fraction", 0, 1), ("centre", 0, 1), ("hard_cut", 0, 0.99), ("alpha", 0, INF), ("tau", 0, INF), ("beta", 0, INF),
     ("teacher_fraction", 0, 1), ("teacher_seed", 0, INF), ("teacher_epochs", 0, INF), ("score_runs", 1, INF),
     ("score_epochs", 0, INF), ("epochs", 1, INF), ("batch_size", 1, INF), ("lr", 0, INF), ("momentum", 0, 0.9999),
     ("weight_decay", 0, INF), ("warmup", 0, 0.99), ("augment_seed", -1, INF), ("eval_every", 1, INF), ("seed", 0, INF),

@@ -93,6 +93,7 @@ def test_embedded_datasets_are_among_the_choices() -> None:
         ({"dataset": "diabetes"}, "does not fit dataset diabetes"),
         ({"feature_loss": "vid", "loss": "cross_entropy"}, "needs a teacher"),
         ({"lr": float("nan")}, "lr must be float"),
+        ({"selection": "ccs", "fraction": 0.95}, "hard_cut 0.1 leaves fewer"),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_trained(knobs: dict, message: str) -> None:
