@@ -105,7 +105,8 @@ class Run:
 OPEN_BELOW = {"fraction", "tau", "teacher_fraction", "lr"}
 INF = math.inf
 RANGES: list[tuple[str, float, float]] = [
-    ("label_noise", 0, 1), ("fraction", 0, 1), ("centre", 0, 1), ("hard_cut", 0, 0.99), ("alpha", 0, INF), ("tau", 0, INF), ("beta", 0, INF),
+    ("label_noise", 0, 1), ("fraction", 0, 1), ("centre", 0, 1), ("hard_cut", 0, 0.99),
+    ("alpha", 0, INF), ("tau", 0, INF), ("beta", 0, INF),
     ("teacher_fraction", 0, 1), ("teacher_seed", 0, INF), ("teacher_epochs", 0, INF), ("score_runs", 1, INF),
     ("score_epochs", 0, INF), ("epochs", 1, INF), ("batch_size", 1, INF), ("lr", 0, INF), ("momentum", 0, 0.9999),
     ("weight_decay", 0, INF), ("warmup", 0, 0.99), ("augment_seed", -1, INF), ("eval_every", 1, INF), ("seed", 0, INF),
