@@ -2,6 +2,7 @@
 #   make figures   run every lesson, write figures/ and figures/report.html
 #   make test      the whole suite, notebooks included
 #   make lab       open the lessons in JupyterLab
+#   make cluster-demo   a scheduler and two workers on this machine, and a sweep on them
 # Another interpreter: make PYTHON=python3.12 figures
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 TEST_WORKERS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: figures test check lab setup clean
+.PHONY: figures test check lab cluster-demo setup clean
 
 figures: setup
 	$(BIN)/python -m kdlib figures
@@ -24,6 +25,9 @@ check: setup
 
 lab: setup
 	$(BIN)/python -m kdlib lab
+
+cluster-demo: setup
+	$(BIN)/python benchmarks/cluster_demo.py
 
 setup: .venv/.installed
 
