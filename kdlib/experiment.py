@@ -161,8 +161,8 @@ class Objective:
         return logit_loss(student, teacher, labels, loss=r.loss, reshape=r.reshape, class_std=self.class_std, **options)
 
     def at_epoch(self, epoch: int) -> Objective:
-        """The same loss in the given epoch (1-based), for losses that warm up."""
-        return Objective(self.run, self.class_std, epoch)
+        """The same loss in the given epoch (1-based); one that does not warm up stays the same object."""
+        return Objective(self.run, self.class_std, epoch) if self.run.loss == "dkd" else self
 
 
 class TeacherSide:

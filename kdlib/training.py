@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from kdlib import seeds
 from kdlib.data import Dataset
 from kdlib.errors import choose
+from kdlib.graphs import GraphedStep
 from kdlib.infobatch import InfoBatch
 from kdlib.stacked import Stack
 from kdlib.views import AUGMENTATIONS, apply_views, normalise
@@ -212,14 +213,17 @@ class Loop:
         self.stack = Stack([m.model for m in members]).to(device).to(memory_format=torch.channels_last)
         self.term, self.sampler = members[0].feature_term, members[0].sampler
         parameters = list(self.stack.parameters()) + (list(self.term.parameters()) if self.term else [])
+        rate = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr  # where graphs find it
         self.optimiser = torch.optim.SGD(
-            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+            parameters, lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
         self.groups: list[tuple[LogitLoss, Tensor]] = []
         self.steps = 0
         self.epochs, _ = recipe.plan(self.keep.shape[1], len(self.y))
         low = PRECISIONS[recipe.precision] or (torch.bfloat16 if device.type == "cuda" else torch.float32)
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low is torch.bfloat16)
+        graphed = device.type == "cuda" and self.term is None and self.sampler is None
+        self.take: Callable[..., tuple[Tensor, Tensor]] = GraphedStep(self.step) if graphed else self.step
 
     def draw(self, epoch: int) -> tuple[Tensor, Tensor]:
         """This epoch's order: positions in each member's kept set, and view ids, both (R, n)."""
@@ -271,15 +275,26 @@ class Loop:
         self.sampler.update(where, per_sample.detach().cpu().numpy())
         return per_sample * torch.as_tensor(self.sampler.weights[where], dtype=per_sample.dtype, device=self.device)
 
-    def _group_losses(self, epoch: int) -> list[tuple[LogitLoss, Tensor]]:
+    def _group_losses(self, epoch: int) -> None:
         """Members by their loss: (loss, rows of the company). A loss with `at_epoch` (a warm-up) is asked for its form."""
         found: dict[int, tuple[LogitLoss, list[int]]] = {}
         for row, member in enumerate(self.members):
             found.setdefault(id(member.loss), (member.loss, []))[1].append(row)
-        return [
-            (loss.at_epoch(epoch + 1) if hasattr(loss, "at_epoch") else loss, torch.tensor(rows, device=self.device))
-            for loss, rows in found.values()
-        ]
+        forms = [loss.at_epoch(epoch + 1) if hasattr(loss, "at_epoch") else loss for loss, _ in found.values()]
+        if forms == [loss for loss, _ in self.groups]:
+            return
+        places = [torch.tensor(rows, device=self.device) for _, rows in found.values()]
+        self.groups = list(zip(forms, places, strict=True))
+        if isinstance(self.take, GraphedStep):
+            self.take.forget()
+
+    def step(self, ids: Tensor, positions: Tensor, view_ids: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One step of SGD on a batch (R, B) of ids, positions and views: logits (R, B, K) and losses (R,) before it."""
+        self.optimiser.zero_grad(set_to_none=True)
+        logits, loss = self.losses(ids, positions, view_ids, soft)
+        loss.sum().backward()
+        self.optimiser.step()
+        return logits.detach(), loss.detach()
 
     def epoch(self, epoch: int, teacher: TeacherLogits | None, record: Recorder | None) -> Tensor:
         """One pass over the kept samples; returns each member's mean loss (R,)."""
@@ -288,18 +303,15 @@ class Loop:
         soft = None if teacher is None else teacher(ids, view_ids)
         total = torch.zeros(len(self.members), device=self.device)
         self.stack.train()
-        self.groups = self._group_losses(epoch)
+        self._group_losses(epoch)
         parts = batches(ids.shape[1], self.recipe.batch_size)
         for step, part in enumerate(parts):
             self._set_lr(epoch, (step + 1) / (len(parts) + 1 / self.epochs))
             batch = None if soft is None else soft[:, part]
-            logits, loss = self.losses(ids[:, part], positions[:, part], view_ids[:, part], batch)
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.sum().backward()
-            self.optimiser.step()
-            total += loss.detach() * (part.stop - part.start)
+            logits, loss = self.take(ids[:, part], positions[:, part], view_ids[:, part], batch)
+            total += loss * (part.stop - part.start)
             if record is not None:
-                record(epoch, ids[:, part], logits.detach(), self.y[ids[:, part]])
+                record(epoch, ids[:, part], logits, self.y[ids[:, part]])
         self.steps += len(parts)
         return total / ids.shape[1]
 
@@ -307,7 +319,11 @@ class Loop:
         """`within`: how far the epoch is, in (0, 1)."""
         progress = (epoch + within) / self.epochs
         factor = SCHEDULES[self.recipe.schedule](self.recipe, progress, epoch + 1)
-        self.optimiser.param_groups[0]["lr"] = self.recipe.lr * factor
+        group = self.optimiser.param_groups[0]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(self.recipe.lr * factor)
+        else:
+            group["lr"] = self.recipe.lr * factor
 
 
 @torch.no_grad()

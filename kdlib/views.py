@@ -7,6 +7,7 @@ View ids count offsets row by row, the flip fastest: `id = (dy * (2p + 1) + dx) 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,8 @@ def apply_views(x: Tensor, view_ids: Tensor, augment: str = "crop_flip") -> Tens
     chosen = choose("augmentation", augment, AUGMENTATIONS)
     height, width = x.shape[-2:]
     count, pad = chosen.num_views(height), chosen.pad(height)
-    if view_ids.numel() and not (0 <= int(view_ids.min()) and int(view_ids.max()) < count):
+    checked = view_ids.device.type == "cpu"  # on a GPU the check would wait for it, in every step
+    if checked and view_ids.numel() and not (0 <= int(view_ids.min()) and int(view_ids.max()) < count):
         raise ValueError(f"view ids of {augment!r} lie in 0..{count - 1} for {height}x{width} images")
     offset = view_ids // 2 if chosen.flip else view_ids
     if pad:
@@ -75,6 +77,16 @@ def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Ten
     uint8 values are on the scale 0..255, `mean` and `std` on 0..1; float features are taken on the scale of `mean`.
     """
     top = 255 if x.dtype == torch.uint8 else 1
-    scale = torch.tensor([1 / (top * s) for s in std], device=x.device)[:, None, None]
-    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=x.device)[:, None, None]
+    scale, shift = _scale_and_shift(top, mean, std, x.device)
     return (x.to(torch.float32) * scale - shift).contiguous(memory_format=torch.channels_last)
+
+
+@functools.lru_cache(maxsize=16)
+def _scale_and_shift(
+    top: int, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Kept on the device: made anew in each step they would be a transfer that the GPU has to wait for."""
+    with torch.inference_mode(False):
+        scale = torch.tensor([1 / (top * s) for s in std], device=device)
+        shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device)
+        return scale[:, None, None], shift[:, None, None]

@@ -129,6 +129,20 @@ def test_only_new_pairs_go_through_the_teacher(teacher: nn.Module, tmp_path: Pat
     assert other.images == 64  # one chunk
 
 
+def test_the_copy_in_device_memory_is_the_file(teacher: nn.Module, tmp_path: Path) -> None:
+    """What a bank on a GPU does, carried out on the CPU."""
+    bank = LogitBank(teacher, DATA, "crop_flip", tmp_path)
+    asked: list[int] = []
+    found = bank._found
+    bank._found = lambda rows, views: asked.append(len(rows)) or found(rows, views)  # type: ignore[method-assign, func-returns-value]
+    ids, views = some_pairs(90)
+    near = [bank._near(ids.view(3, 30), views.view(3, 30)) for _ in range(2)]
+    assert torch.equal(near[0], near[1]) and len(asked) == 1 and asked[0] == len(torch.unique(ids * 18 + views))
+    assert torch.equal(near[0].flatten(0, 1), LogitBank(teacher, DATA, "crop_flip", tmp_path)(ids, views))
+    bank._near(ids, (views + 1) % 18)
+    assert len(asked) == 2
+
+
 def test_the_switch_computes_the_teacher_afresh(teacher: nn.Module) -> None:
     ids, views = some_pairs(64)
     bank = LogitBank(teacher, DATA, "crop_flip", None)
