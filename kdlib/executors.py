@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kdlib.entries import plain
 from kdlib.store import Store, StoreError
 
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -68,27 +69,27 @@ def attempt(work: Work, runs: tuple[dict, ...], wait: bool) -> list[Outcome]:
                 elif (row := store.row(described)) is not None:
                     outcomes[place] = {"status": "done", "row": row}
                 else:
-                    mine.append((place, run))
+                    mine.append((place, run, described))
             outcomes.update(_train(module, store, mine))
         except StoreError as problem:
             return [{"status": "store", "error": problem.strerror}] * len(runs)
     return [outcomes[place] for place in range(len(runs))]
 
 
-def _train(module: Any, store: Store, mine: list[tuple[int, Any]]) -> dict[int, Outcome]:
+def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict[int, Outcome]:
     """Train together what can be; should that fail, one by one, so that only the guilty run fails."""
     if len(mine) > 1:
         try:
-            rows = module.run_together([run for _, run in mine], store=store)
-            return {place: _done(module, store, run, row) for (place, run), row in zip(mine, rows, strict=True)}
+            rows = module.run_together([run for _, run, _ in mine], store=store)
+            return {place: _done(store, described, row) for (place, _, described), row in zip(mine, rows, strict=True)}
         except StoreError:
             raise
         except Exception as problem:
             log.warning("a group of %d runs failed (%s): now one by one", len(mine), problem)
     outcomes = {}
-    for place, run in mine:
+    for place, run, described in mine:
         try:
-            outcomes[place] = _done(module, store, run, module.run(run, store=store))
+            outcomes[place] = _done(store, described, module.run(run, store=store))
         except StoreError:
             raise
         except Exception as problem:
@@ -97,10 +98,9 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any]]) -> dict[int, 
     return outcomes
 
 
-def _done(module: Any, store: Store, run: Any, row: dict) -> Outcome:
-    described = module.describe(run)
+def _done(store: Store, described: dict, row: dict) -> Outcome:
     store.add_row(described, row)
-    return {"status": "done", "row": store.row(described)}  # as it will be read from now on
+    return {"status": "done", "row": plain(row)}  # as it will be read from now on
 
 
 def in_process(jobs: list[Job], work: Work, wait: bool) -> Iterator[tuple[Job, list[Outcome]]]:
