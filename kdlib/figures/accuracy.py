@@ -33,12 +33,13 @@ def colour(pruning: str) -> str:
     return SCORER_COLOURS.get(scorer, PINK)
 
 
-def fraction_axis(axis: Axes, fractions: ArrayLike) -> None:
-    """A logarithmic x axis whose ticks are the fractions themselves, in percent."""
+def fraction_axis(axis: Axes, fractions: ArrayLike, narrow: bool = False) -> None:
+    """A logarithmic x axis whose ticks are the fractions themselves; the percent sign moves to the label if narrow."""
     at = np.unique(np.asarray(fractions, dtype=np.float64))
     axis.set_xscale("log")
-    axis.set_xticks(at, [f"{100 * f:g}%" for f in at])
+    axis.set_xticks(at, [f"{100 * f:g}" if narrow else f"{100 * f:g}%" for f in at])
     axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("kept fraction f (%)" if narrow else KEPT)
 
 
 def seeds_note(found: pd.DataFrame) -> str:
@@ -47,7 +48,7 @@ def seeds_note(found: pd.DataFrame) -> str:
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def curves(axis: Axes, table: pd.DataFrame, alphas: Mapping[float, str]) -> None:
+def curves(axis: Axes, table: pd.DataFrame, alphas: Mapping[float, str], narrow: bool = False) -> None:
     """Accuracy against f: a line per pruning and alpha (`alphas` maps alpha to a line style), with its band."""
     found = points(table, ("pruning", "alpha", "fraction"))
     for name in dict.fromkeys(table.pruning):
@@ -58,8 +59,8 @@ def curves(axis: Axes, table: pd.DataFrame, alphas: Mapping[float, str]) -> None
             axis.plot(line.fraction, line["mean"], ls=style, lw=1.6, color=colour(name), **marker)
             low, high = line["mean"] - line.half, line["mean"] + line.half
             axis.fill_between(line.fraction, low, high, color=colour(name), alpha=0.15, lw=0)
-    fraction_axis(axis, found.fraction)
-    axis.set(xlabel=KEPT, ylabel=ACCURACY)
+    fraction_axis(axis, found.fraction, narrow)
+    axis.set_ylabel(ACCURACY)
 
 
 def line_keys(table: pd.DataFrame, alphas: Mapping[float, tuple[str, str]], counts: bool = True) -> list[Line2D]:
@@ -119,8 +120,8 @@ def differences(panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
             x = line.fraction * 1.05 ** (k - (len(names) - 1) / 2)  # side by side, so that bars do not hide each other
             shown: dict[str, Any] = {"fmt": "o-", "ms": 3.5, "lw": 1.4, "capsize": 2.5, "color": colour(name)}
             axis.errorbar(x, line["mean"], line.half.fillna(0), label=f"{name} ({seeds_note(line)})", **shown)
-        fraction_axis(axis, found.fraction)
-        axis.set(title=title, xlabel=KEPT if len(panels) == 1 else "kept fraction f (share)")
+        fraction_axis(axis, found.fraction, narrow=len(panels) > 1)
+        axis.set_title(title)
         axis.legend(fontsize=8)
     axes[0, 0].set_ylabel(ylabel)
     return figure
@@ -145,9 +146,8 @@ def alpha_against_fraction(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
     left.set(xlabel=r"KD weight $\alpha$ (no unit)", ylabel=r"accuracy above $\alpha$ = 0 (points)")
     left.legend(fontsize=7, title=f"f ({seeds_note(best)})", title_fontsize=7, ncols=2)
     right.errorbar(best.fraction, best["mean"], best.half.fillna(0), fmt="o-", ms=4, capsize=3, color=BLUE)
-    fraction_axis(right, best.fraction)
-    right.tick_params(axis="x", labelsize=8)
-    right.set(xlabel="kept fraction f (share)", ylabel=r"best $\alpha$ (mean over seeds)", ylim=(-0.05, 1.05))
+    fraction_axis(right, best.fraction, narrow=True)
+    right.set(ylabel=r"best $\alpha$ (mean over seeds)", ylim=(-0.05, 1.05))
     return figure
 
 
@@ -164,14 +164,13 @@ def panels(
     """
     figure, axes = plt.subplots(1, len(tables), figsize=(6, 3.5), sharey=True, squeeze=False)
     for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
-        curves(axis, table, {alpha: "-", 0.0: "--"})
+        curves(axis, table, {alpha: "-", 0.0: "--"}, narrow=True)
         axis.set_title(title, fontsize=9)
-        axis.set(xlabel="kept fraction f (share)", ylabel="")
-        axis.tick_params(axis="x", labelsize=7)
+        axis.set_ylabel("")
         if full and title in full:
             axis.axhline(full[title], color=GREY, ls=(0, (6, 3)), lw=1.2)
         keys = line_keys(table, {}, counts=title not in unknown_n)
-        axis.legend(handles=keys, fontsize=7, loc="lower right", handlelength=1.2)
+        axis.legend(handles=keys, fontsize=7, loc="best", handlelength=1.2)
     axes[0, 0].set(ylabel=ACCURACY, ylim=ylim)
     styles = line_keys(table.iloc[:0], {alpha: STYLES[0.5], 0.0: STYLES[0.0]})
     if full:
