@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,12 @@ os.environ.pop("KDLIB_PRESET", None)
 SCRATCH = Path(tempfile.mkdtemp(prefix="kdlib-tests-"))
 os.environ["KDLIB_STORE"] = str(SCRATCH / "store")
 os.environ["KDLIB_FIGURES"] = str(SCRATCH / "figures")
+
+
+def pytest_configure(config):
+    """A suite that was started in the background inherits a deaf ear for Ctrl-C; what it starts must hear it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config):
