@@ -87,7 +87,7 @@ def engine(task: Task) -> None:
     recipe = Recipe(
         epochs=task.epochs, batch_size=BATCH, lr=LR, schedule="constant", augment="crop_flip", eval_every=10**6
     )
-    guide = teacher(task.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    guide = teacher(task.model).to(memory_format=torch.channels_last)
     bank = LogitBank(guide, data, "crop_flip", Path(task.bank) if task.bank else None)
     student = build(task.model, CLASSES, 3, 32, seed=task.seed)
     member = Member(student, np.arange(len(data.train_y)), task.seed, kd, augment_seed=0)

@@ -39,9 +39,10 @@ class Size:
     loaded: int = 640
     repeats: int = 5
     sweeps: int = 3
+    classes: int = 3
 
 
-QUICK = Size(resnet8=640, resnet20=256, sweep=384, loaded=128, repeats=3, sweeps=2)
+QUICK = Size(resnet8=640, resnet20=256, sweep=384, loaded=128, repeats=3, sweeps=2, classes=1)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def warm_up(model: str, folder: Path) -> Task:
 # -- images per CPU-second
 
 
-def per_cpu_second(model: str, count: int, repeats: int, folder: Path, peak: float, targets: str) -> list[Row]:
+def per_cpu_second(model: str, count: int, repeats: int, folder: Path, peak: float) -> list[Row]:
     """KD training in one thread: the student that finds the bank filled, and the first, which fills it."""
     file = str(folder / f"{model}.npz")
     kind = sides.save_images(count, Path(file))
@@ -115,7 +116,7 @@ def per_cpu_second(model: str, count: int, repeats: int, folder: Path, peak: flo
     rows = []
     for name, label, work in (("bank", "bank filled", both), ("first", "teacher computed afresh", both + forward)):
         ratio = tuple(a / b for a, b in zip(rates[name], rates["conventional"], strict=True))
-        title, target = f"{model}, KD, one thread, {label}", targets if name == "bank" else ""
+        title, target = f"{model}, KD, one thread, {label}", "1.8x / 2.2x" if name == "bank" else ""
         limit, note = peak * 1e9 / work, f"{kind}, images per CPU-second"
         rows.append(Row(title, "images/CPU s", rates[name], rates["conventional"], ratio, target, limit, note))
     return rows
@@ -140,6 +141,7 @@ def sweep(count: int, repeats: int, folder: Path, peak: float, loader: int, load
     tasks = [Task("resnet8", file, seed=seed, workers=loader) for seed in range(STUDENTS)]
     surroundings: Callable[[], AbstractContextManager] = machine.busy_core if load else nullcontext
     times: dict[str, list[float]] = {"engine": [], "conventional": []}
+    cpu: dict[str, list[float]] = {"engine": [], "conventional": []}
     begin = warm_up("resnet8", folder)
     with ExitStack() as stack:
         pools = {
@@ -151,14 +153,16 @@ def sweep(count: int, repeats: int, folder: Path, peak: float, loader: int, load
                 bank = str(folder / f"bank-{count}-{repeat}") if side == "engine" else ""
                 with surroundings():
                     start = time.perf_counter()
-                    list(pool.map(sides.measured, [side] * STUDENTS, [replace(t, bank=bank) for t in tasks]))
+                    done = list(pool.map(sides.measured, [side] * STUDENTS, [replace(t, bank=bank) for t in tasks]))
                     times[side].append(time.perf_counter() - start)
+                cpu[side].append(sum(seconds for seconds, _ in done))
     ratio = tuple(b / a for a, b in zip(times["engine"], times["conventional"], strict=True))
     forward, both = machine.flops("resnet8", CLASSES, 3, 32)
     cores = CORES * 2 / 3 if load else CORES  # three busy processes share the cores evenly
     limit = count * (STUDENTS * both + forward) / (cores * peak * 1e9)
     title = f"sweep of {STUDENTS} ResNet-8 students, {CORES} cores" + (", one kept busy by another" if load else "")
-    note = f"{count} {kind} each, seconds; {loader} DataLoader workers"
+    used = " against ".join(_spread(values) for values in cpu.values())
+    note = f"{count} {kind} each, seconds; {loader} DataLoader workers; CPU seconds {used}"
     return Row(title, "s", tuple(times["engine"]), tuple(times["conventional"]), ratio, targets, limit, note)
 
 
@@ -167,7 +171,7 @@ def sweep(count: int, repeats: int, folder: Path, peak: float, loader: int, load
 
 CLASSROOM = """
 import sys
-from kdlib import sweep
+from kdlib.sweep import sweep
 rows = sweep({{"fraction": [0.05, 0.1, 0.2, 0.5, 1.0], "loss": ["cross_entropy", "kd"], "seed": list(range(10))}},
              dataset="digits", student="mlp", teacher="mlp", epochs=60, workers=2, store={store!r}, progress=False)
 sys.exit(len(rows) != 100 or rows.test_acc.isna().any())
@@ -235,38 +239,48 @@ def gpu_rows() -> list[Row]:
     return [replace(row, note="run benchmarks/gpu.py" if there else "open: no GPU here") for row in GPU]
 
 
-def measure(size: Size, quick: bool, folder: Path) -> list[Row]:
-    """All rows, each printed as it comes."""
+def sweeps(size: Size, folder: Path, peak: float, load: bool) -> list[Row]:
+    """The sweep row, on a quiet machine or beside a busy process, with the DataLoader tuned first."""
+    begin = warm_up("resnet8", folder)
+    loader = fastest_loader(begin, begin, (0, 1, 2))
+    count, targets = (size.loaded, "5x / 8x") if load else (size.sweep, "2.5x / 3.5x")
+    return [sweep(count, size.sweeps, folder, peak, loader, load, targets)]
+
+
+PARTS: dict[str, Callable[[Size, Path, float], list[Row]]] = {
+    "resnet8": lambda size, folder, peak: per_cpu_second("resnet8", size.resnet8, size.repeats, folder, peak),
+    "resnet20": lambda size, folder, peak: per_cpu_second("resnet20", size.resnet20, size.repeats, folder, peak),
+    "sweep": lambda size, folder, peak: sweeps(size, folder, peak, False),
+    "loaded": lambda size, folder, peak: sweeps(size, folder, peak, True),
+    "classroom": lambda size, folder, peak: [classroom(size.classes, folder, peak)],
+    "memory": lambda size, folder, peak: [memory(folder, size is QUICK)],
+    "gpu": lambda *_: gpu_rows(),
+}
+
+
+def measure(size: Size, parts: Sequence[str], folder: Path) -> list[Row]:
+    """The rows of these parts, each printed as it comes."""
     peak = machine.peak_gflops()
     say(f"peak float32 matrix product, one thread: {peak:.0f} GFLOP/s\n\n{HEADER}")
     rows: list[Row] = []
-
-    def add(*new: Row) -> None:
-        rows.extend(new)
+    for name in parts:
+        new = PARTS[name](size, folder, peak)
         say("\n".join(row.line() for row in new))
-
-    add(*per_cpu_second("resnet8", size.resnet8, size.repeats, folder, peak, "1.8x / 2.2x"))
-    add(*per_cpu_second("resnet20", size.resnet20, size.repeats, folder, peak, "1.8x / 2.2x"))
-    probe = Task("resnet8", str(folder / "resnet8.npz"))
-    loader = fastest_loader(probe, warm_up("resnet8", folder), (0, 1, 2))
-    add(sweep(size.sweep, size.sweeps, folder, peak, loader, False, "2.5x / 3.5x"))
-    add(sweep(size.loaded, size.sweeps, folder, peak, loader, True, "5x / 8x"))
-    add(classroom(1 if quick else 3, folder, peak))
-    add(memory(folder, quick))
-    add(*gpu_rows())
+        rows += new
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="under 3 minutes on two quiet cores")
     parser.add_argument("--json", type=Path, help="also write machine and rows to this file")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the rows")
     arguments = parser.parse_args()
     start = time.perf_counter()
     about = machine.describe()
     say("\n".join(f"{name}: {value}" for name, value in about.items()))
     with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(QUICK if arguments.quick else Size(), arguments.quick, Path(scratch))
+        rows = measure(QUICK if arguments.quick else Size(), arguments.only, Path(scratch))
     say(f"\ntook {time.perf_counter() - start:.0f} s; load at the end {machine.describe()['load_at_start']}")
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": about, "rows": [asdict(row) for row in rows]}, indent=1))
