@@ -129,7 +129,8 @@ class Job:
         saved = self.scratch / "notebook.ipynb"
         tracker = Tracker(self)
         kernel = own_kernel(self.scratch, kernel_environment(self.scratch, preset))
-        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is in the LessonError
+        for chatty in ("papermill", "asyncio"):  # what they would say is in the LessonError
+            logging.getLogger(chatty).setLevel(logging.CRITICAL)
         try:
             executed = papermill.execute_notebook(
                 self.nb,

@@ -7,6 +7,7 @@ any student asks for, kept as float16 in the store, and shared by all students, 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -262,6 +263,9 @@ def _subset_models(runs: FullRuns, data: Dataset, device: str) -> dict[str, np.n
 # -- the logit bank
 
 
+PAGE, ROOM = 4096, 2**26  # bytes: what one entry of a sparse file may take, and what is always left on the disk
+
+
 class LogitBank:
     """Teacher logits of (sample, view) pairs: `bank(ids, view_ids) -> float32 (..., K)`.
 
@@ -280,6 +284,7 @@ class LogitBank:
         self.near: Tensor | None = None
         if folder is not None:
             shape = (len(data.train_y), self.views, data.num_classes)
+            self.folder = folder
             folder.mkdir(parents=True, exist_ok=True)
             self.logits = _shared_array(folder / "logits.f16", np.float16, shape)
             self.check = _shared_array(folder / "check.u32", np.uint32, shape[:2])
@@ -292,10 +297,21 @@ class LogitBank:
 
     def _found(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         """Logits (M, K) on the CPU: float16 from the file, filled where need be, or float32 computed afresh."""
-        if self.logits is None:
+        if self.logits is None or self.check is None:
             return self._forward(rows, views)
-        self._fill(rows, views)
+        bad = self.check[rows, views] != _checksum(self.logits[rows, views])
+        if bad.any() and not self._room(int(bad.sum())):
+            return self._forward(rows, views).half()
+        if bad.any():
+            self._fill(*np.unique(np.stack([rows[bad], views[bad]]), axis=1))
         return torch.from_numpy(self.logits[rows, views])
+
+    def _room(self, entries: int) -> bool:
+        """Whether the disk can take them: a mapped write to a full disk would end the process without a word."""
+        if shutil.disk_usage(self.folder).free > entries * 2 * PAGE + ROOM:
+            return True
+        print(f"no room for the logit bank in {self.folder}: the teacher is asked anew; free some space there")
+        return False
 
     def _near(self, ids: Tensor, view_ids: Tensor) -> Tensor:
         """The same from a copy in the device's memory, which takes new entries from the file once an epoch."""
@@ -312,13 +328,11 @@ class LogitBank:
         return self.near[places].float()
 
     def _fill(self, rows: np.ndarray, views: np.ndarray) -> None:
+        """Compute these entries; the checksum is written last, so that a reader never trusts half an entry."""
         assert self.logits is not None and self.check is not None
-        bad = self.check[rows, views] != _checksum(self.logits[rows, views])
-        if bad.any():
-            pairs = np.unique(np.stack([rows[bad], views[bad]]), axis=1)
-            found = self._forward(*pairs).numpy().astype(np.float16)
-            self.logits[pairs[0], pairs[1]] = found
-            self.check[pairs[0], pairs[1]] = _checksum(found)
+        found = self._forward(rows, views).numpy().astype(np.float16)
+        self.logits[rows, views] = found
+        self.check[rows, views] = _checksum(found)
 
     @torch.inference_mode()
     def _forward(self, rows: np.ndarray, views: np.ndarray) -> Tensor:

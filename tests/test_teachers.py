@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from kdlib.data import load
 from kdlib.losses.logits import soft_kl
 from kdlib.models import build
 from kdlib.store import Store
@@ -297,3 +299,15 @@ def test_arrays_gathered_so_far_come_back_in_their_order(tmp_path: Path) -> None
     found: list[np.ndarray] = []
     StoredCheckpoint(Store(tmp_path), {"run": 1}, found).load(Nothing(), None, [[], []])  # type: ignore[arg-type]
     assert [int(a[0]) for a in found] == list(range(12))
+
+
+def test_a_full_disk_stops_the_banks_growth_and_nothing_else(tmp_path, monkeypatch, capsys):
+    data = load("digits")
+    model = build("mlp", 10, 1, 8)
+    ids, views = torch.arange(100)[None], torch.zeros(1, 100, dtype=torch.int64)
+    fresh = LogitBank(model, data, "none", None)(ids, views)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+    bank = LogitBank(model, data, "none", tmp_path)
+    torch.testing.assert_close(bank(ids, views), fresh, rtol=1e-3, atol=1e-3)
+    assert "no room for the logit bank" in capsys.readouterr().out
+    assert not bank.check.any()
