@@ -33,7 +33,10 @@ def choose_recipe(store: Store) -> None:
     for lr, batch_size in CANDIDATES:
         fixed = {**PRESETS["laptop"].fixed, "lr": lr, "batch_size": batch_size, "eval_every": 10}
         row = run(Run(**fixed, validation=True, loss="cross_entropy", fraction=0.1), store)
-        print(f"lr {lr} batch {batch_size}: validation accuracy {row['test_acc']:.2f}%, {row['seconds']:.0f} s", flush=True)
+        print(
+            f"lr {lr} batch {batch_size}: validation accuracy {row['test_acc']:.2f}%, {row['seconds']:.0f} s",
+            flush=True,
+        )
 
 
 def study(store: Store, seeds: tuple[int, ...], fractions: tuple[float, ...], workers: int) -> None:
