@@ -27,7 +27,7 @@ from kdlib.scorers import Signals
 from kdlib.selection import keep_indices
 from kdlib.stacked import worth_stacking
 from kdlib.store import Store
-from kdlib.training import Loop, Member, Recipe, Trained, predict, resolve_device, train_company
+from kdlib.training import Loop, Member, Recipe, Recorder, Trained, predict, resolve_device, train_company
 from kdlib.views import AUGMENTATIONS, apply_views, normalise
 
 CHUNK = {"cpu": 64, "cuda": 1024}  # images in a teacher forward, always: a logit does not depend on who asked beside it
@@ -113,6 +113,7 @@ def _collect(runs: FullRuns, data: Dataset, trained: list[Trained], early: list[
     return weights | {
         "correct": np.stack([t.signals["correct"] for t in trained]),
         "margin": np.stack([t.signals["margin"] for t in trained]),
+        "error": np.stack([t.signals["error"] for t in trained]),
         "probs": np.stack([np.stack(pair) for pair in zip(early, late, strict=True)]),
         "prob_epochs": np.array([runs.early_epoch(), runs.recipe.epochs]),
         "embedding": np.stack([embeddings(t.model, data) for t in trained]),
@@ -196,7 +197,7 @@ class StoredCheckpoint:
             "network": dict(loop.stack.state_dict()),
             "term": dict(loop.term.state_dict()) if loop.term is not None else {},
             "momentum": {str(i): m for i, m in enumerate(momenta)},
-            "record": {} if recorder is None else {n: getattr(recorder, n) for n in ("correct", "margin")},
+            "record": {} if recorder is None else {n: getattr(recorder, n) for n in Recorder.FIELDS},
         }
 
 
@@ -206,7 +207,7 @@ class StoredCheckpoint:
 def signals(needs: Sequence[str], runs: FullRuns, data: Dataset, store: Store, device: str = "auto") -> Signals:
     """The fields of `Signals` named in `needs`, from `runs`; only what is asked for is computed."""
     fields: dict[str, np.ndarray] = {}
-    basic = {"correct", "margin", "probs", "prob_epochs"}
+    basic = {"correct", "margin", "error", "probs", "prob_epochs"}
     if basic & set(needs) or "embedding" in needs:
         arrays = full_runs(runs, data, store, device)
         fields |= {name: arrays[name] for name in basic & (set(needs) | {"prob_epochs"})}

@@ -183,15 +183,18 @@ def keep_freed_memory() -> None:
 
 
 class Recorder:
-    """Writes down, while training, whether each sample was predicted right and by what margin, at each presentation.
+    """Writes down, while training, whether and by how much each sample was predicted right, at each presentation.
 
-    `correct` (R, E, N) bool, `margin` (R, E, N) float32: label's logit minus the largest other one. The logits are those of
-    the training forward, so recording costs no forward pass of its own.
+    `correct` (R, E, N) bool, `margin` (R, E, N) float32: label's logit minus the largest other one, `error` (R, E, N)
+    float32: length of softmax minus one-hot. The logits are those of the training forward, so that costs no forward pass.
     """
+
+    FIELDS = ("correct", "margin", "error")
 
     def __init__(self, runs: int, epochs: int, total: int, device: torch.device) -> None:
         self.correct = torch.zeros(runs, epochs, total, dtype=torch.bool, device=device)
         self.margin = torch.full((runs, epochs, total), float("nan"), device=device)
+        self.error = torch.full_like(self.margin, float("nan"))
 
     def __call__(self, epoch: int, ids: Tensor, logits: Tensor, labels: Tensor) -> None:
         """`ids`, `labels` (R, B), `logits` (R, B, K)."""
@@ -200,6 +203,9 @@ class Recorder:
         run = torch.arange(len(ids), device=ids.device)[:, None]
         self.margin[run, epoch, ids] = (own - other).float()
         self.correct[run, epoch, ids] = own > other
+        probs = logits.float().softmax(2)
+        miss = probs.scatter_add(2, labels[..., None], torch.full_like(probs[..., :1], -1))
+        self.error[run, epoch, ids] = miss.norm(dim=2)
 
 
 class Loop:
@@ -425,7 +431,7 @@ def _results(loop: Loop, history: list, recorder: Recorder | None, seconds: floa
         losses, accuracies = ([row[i] for row in column] for column in history)
         signals = {}
         if recorder is not None:
-            signals = {"correct": recorder.correct[i].cpu().numpy(), "margin": recorder.margin[i].cpu().numpy()}
+            signals = {name: getattr(recorder, name)[i].cpu().numpy() for name in recorder.FIELDS}
         bad = not all(np.isfinite(losses))
         results.append(
             Trained(member.model.eval(), losses, accuracies, loop.steps, seconds / len(loop.members), bad, signals)

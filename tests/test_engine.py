@@ -177,6 +177,8 @@ def test_recorded_dynamics_are_those_of_every_presentation(student: str) -> None
         others[np.arange(60), labels] = -np.inf
         margin = own - others.max(1)
         np.testing.assert_allclose(trained.signals["margin"][epoch], margin, rtol=1e-3, atol=1e-4)
+        probs = torch.from_numpy(logits).softmax(1).numpy() - np.eye(logits.shape[1])[labels]
+        np.testing.assert_allclose(trained.signals["error"][epoch], np.linalg.norm(probs, axis=1), rtol=1e-3, atol=1e-4)
         clear = np.abs(np.nan_to_num(margin)) > 1e-3  # not a tie within the float tolerance
         assert (trained.signals["correct"][epoch] == (margin > 0))[clear].all()
     left_out = np.setdiff1d(np.arange(60), KEEP)

@@ -36,6 +36,7 @@ def signals() -> Signals:
     return Signals(
         correct=g.random((3, 6, N)) < 0.6,
         margin=g.normal(size=(3, 6, N)).astype(np.float32),
+        error=g.random((3, 6, N)).astype(np.float32),
         probs=g.dirichlet(np.ones(K), (3, 2, N)).astype(np.float32),
         prob_epochs=np.array([2, 6]),
         grad_norm=g.random((2, N)),

@@ -212,7 +212,7 @@ def test_full_runs_hold_weights_and_signals(store: Store) -> None:
     arrays = full_runs(RUNS, DATA, store, "cpu")
     shapes = {name: array.shape for name, array in arrays.items() if not name.startswith("w/")}
     assert shapes == {
-        "correct": (2, 4, 60), "margin": (2, 4, 60), "probs": (2, 2, 60, CLASSES), "prob_epochs": (2,),
+        "correct": (2, 4, 60), "margin": (2, 4, 60), "error": (2, 4, 60), "probs": (2, 2, 60, CLASSES), "prob_epochs": (2,),
         "embedding": (2, 60, 128), "test_acc": (2,),
     }  # fmt: skip
     np.testing.assert_allclose(arrays["probs"].sum(-1), 1, rtol=1e-5)

@@ -19,6 +19,7 @@ SCORERS: dict[str, Scorer] = {
     "forgetting_easiest": Scorer(lambda s, y, rng: dynamics.forgetting(s.correct, "easiest"), ("correct",)),
     "aum": Scorer(lambda s, y, rng: dynamics.aum(s.margin), ("margin",)),
     "el2n": Scorer(lambda s, y, rng: errors.el2n(s.probs[:, 0], y), ("probs",)),  # the first recorded epoch
+    "el2n_training": Scorer(lambda s, y, rng: dynamics.el2n_training(s.error), ("error",)),
     "difficulty": Scorer(lambda s, y, rng: errors.difficulty_from_probs(s.probs[:, -1], y), ("probs",)),  # the last
     "entropy": Scorer(lambda s, y, rng: errors.entropy(s.probs[:, -1]), ("probs",)),
     "margin": Scorer(lambda s, y, rng: errors.margin(s.probs[:, -1]), ("probs",)),

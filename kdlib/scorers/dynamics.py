@@ -78,3 +78,12 @@ def accumulated_margin(probs: NDArray[np.floating], labels: NDArray[np.integer])
     `cut_scores`.
     """
     return label_margin(probs, labels).sum(axis=0)
+
+
+def el2n_training(error: NDArray[np.floating], epochs: int = 10) -> NDArray[np.float64]:
+    """EL2N from the training forwards: ||p - onehot(y)||_2, (R, E, N) -> mean over runs and the first epochs, (N,).
+
+    The reading of the coverage-centric code (a sum over 10 epochs of one run: the same order), which costs no pass over
+    the data; `el2n` (Paul et al. 2021) scores the clean images at one early epoch instead.
+    """
+    return error[:, :epochs].astype(np.float64).mean(axis=(0, 1))

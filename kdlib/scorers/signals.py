@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 AXES = {
     "correct": "REN",
     "margin": "REN",
+    "error": "REN",
     "probs": "RPNK",
     "prob_epochs": "P",
     "grad_norm": "RN",
@@ -35,6 +36,7 @@ class Signals:
 
     correct: NDArray[np.bool_] | None = None  # (R, E, N) prediction right in run r after epoch e
     margin: NDArray[np.floating] | None = None  # (R, E, N) label logit minus largest other logit
+    error: NDArray[np.floating] | None = None  # (R, E, N) length of softmax minus one-hot, in the training forward
     probs: NDArray[np.floating] | None = None  # (R, P, N, K) softmax at the epochs `prob_epochs`
     prob_epochs: NDArray[np.integer] | None = None  # (P,) 1-based
     grad_norm: NDArray[np.floating] | None = None  # (R, N) norm of the gradient in all parameters
