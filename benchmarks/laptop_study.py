@@ -4,8 +4,9 @@ One teacher on all the data, then f in {0.05, 0.1, 0.3} x {random, forgetting, m
 three seeds, each of which redraws subset, initial weights and order. Rows go to `data/results/cifar100_laptop.jsonl` as
 they come; a second call goes on where the first one stopped.
 
-The recipe is the preset `laptop`. Its batch size and peak learning rate were chosen by `choose_recipe` below: accuracy on a
-tenth of the training data that was held out, students without KD at f = 0.1, one seed. The test set had no part in it.
+The recipe is the preset `laptop`. `--choose` compares candidates for its batch size and peak learning rate: accuracy on a
+tenth of the training data that was held out, students without KD at f = 0.1, one seed. The preset is not the best of them:
+batch 16 at the same rate was 0.6 points better, and 32 was taken as the nearer to the papers' 64. The test set had no part.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOSSES = {
     "KD 0.5": {"loss": "kd", "alpha": 0.5},
     "KD 1": {"loss": "kd", "alpha": 1.0},
 }
-CANDIDATES = [(0.1, 64), (0.05, 32), (0.1, 32), (0.05, 16)]  # peak learning rate, batch size
+CANDIDATES = [(0.1, 64), (0.05, 32), (0.1, 32), (0.05, 16), (0.1, 16)]  # peak learning rate, batch size
 
 
 def choose_recipe(store: Store) -> None:
