@@ -29,11 +29,12 @@ from torch import nn
 from benchmarks.conventional import Conventional, loaders, one_cycle
 from kdlib import data as datasets
 from kdlib import paths
+from kdlib.bank import LogitBank
 from kdlib.data import Dataset, make_dataset
 from kdlib.losses import cross_entropy, kd
 from kdlib.models import build
-from kdlib.teachers import LogitBank
-from kdlib.training import Recipe, accuracy, predict, train
+from kdlib.recipe import Recipe
+from kdlib.training import accuracy, predict, train
 
 Recipes = tuple[str, Dataset, Recipe, Recipe, int]
 """Network, data, the teacher's recipe, the students' recipe, how many samples the students keep."""

@@ -31,12 +31,14 @@ import torch
 
 from benchmarks import machine
 from benchmarks.conventional import Conventional, loaders
+from kdlib.bank import LogitBank
 from kdlib.data import Dataset, make_dataset
+from kdlib.devices import resolve_device
 from kdlib.graphs import GraphedStep
 from kdlib.losses import kd
 from kdlib.models import build
-from kdlib.teachers import LogitBank
-from kdlib.training import Loop, Member, Recipe, resolve_device
+from kdlib.recipe import Recipe
+from kdlib.training import Loop, Member
 
 FULL_RUNS = 44  # Fig. 4 in trainings on all data: fractions 0.1 ... 1.0 sum to 5.5, times 4 methods, times KD and none
 

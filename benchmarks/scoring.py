@@ -22,9 +22,10 @@ from torch.nn import functional as F
 from kdlib.data import make_dataset
 from kdlib.losses import cross_entropy
 from kdlib.models import build
+from kdlib.recipe import Recipe
 from kdlib.scorers.gradients import grand, grand_last
 from kdlib.selection import keep_indices
-from kdlib.training import Loop, Member, Recipe, Recorder
+from kdlib.training import Loop, Member, Recorder
 
 IMAGENET = 1_281_167
 

@@ -26,11 +26,12 @@ from benchmarks.conventional import Conventional, loaders
 from benchmarks.machine import cpu_seconds, environment
 from kdlib import data as datasets
 from kdlib import paths
+from kdlib.bank import LogitBank
 from kdlib.data import Dataset, make_dataset
 from kdlib.losses import kd
 from kdlib.models import build
-from kdlib.teachers import LogitBank
-from kdlib.training import Member, Recipe, train_company
+from kdlib.recipe import Recipe
+from kdlib.training import Member, train_company
 
 BATCH, LR, CLASSES = 64, 0.05, 100
 

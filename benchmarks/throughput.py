@@ -206,11 +206,11 @@ run(Run(**common, fraction=0.05, teacher_fraction=0.05, augment_seed=0), Store({
 MEMORY_OF_TRAINING = """
 import numpy as np
 from pathlib import Path
-from kdlib import load, losses, models, teachers, training
+from kdlib import bank, load, losses, models, recipe, training
 data, keep = load("cifar100"), np.arange(0, 50000, 100)
 student, guide = (models.build("resnet8", 100, 3, 32, seed=s) for s in (0, 1))
-bank = teachers.LogitBank(guide, data, "crop_flip", Path({store!r}) / "banks")
-training.train(student, data, keep, training.Recipe(epochs=1, augment="crop_flip"), seed=0, loss=losses.kd, teacher=bank)
+logits = bank.LogitBank(guide, data, "crop_flip", Path({store!r}) / "banks")
+training.train(student, data, keep, recipe.Recipe(epochs=1, augment="crop_flip"), seed=0, loss=losses.kd, teacher=logits)
 """
 
 

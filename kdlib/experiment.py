@@ -21,11 +21,13 @@ if TYPE_CHECKING:  # importing the knobs must not import torch: the command line
     import numpy as np
     from torch import Tensor
 
+    from kdlib.bank import LogitBank
     from kdlib.data import Dataset
     from kdlib.infobatch import InfoBatch
+    from kdlib.recipe import Recipe
     from kdlib.store import Store
-    from kdlib.teachers import FullRuns, LogitBank
-    from kdlib.training import Member, Recipe, Trained
+    from kdlib.teachers import FullRuns
+    from kdlib.training import Member, Trained
 
 
 # -- what a run needs, as descriptions
@@ -33,7 +35,7 @@ if TYPE_CHECKING:  # importing the knobs must not import torch: the command line
 
 def recipe(r: Run) -> Recipe:
     """The student's recipe."""
-    from kdlib.training import Recipe
+    from kdlib.recipe import Recipe
 
     return Recipe(**{f.name: getattr(r, f.name) for f in fields(Recipe)})
 
@@ -169,7 +171,8 @@ class TeacherSide:
     """What a company of runs shares: the frozen teacher, its logit bank and its test accuracy."""
 
     def __init__(self, r: Run, store: Store) -> None:
-        from kdlib.teachers import LogitBank, bank_folder, full_runs, load_model
+        from kdlib.bank import LogitBank, bank_folder
+        from kdlib.teachers import full_runs, load_model
 
         self.run, self.data, runs = r, dataset_of(r), teacher_runs(r)
         self.model = load_model(runs, self.data, store, r.device)
@@ -222,9 +225,9 @@ COMPANY_SIZE = 30  # runs in one company at most: on a CPU more of them no longe
 
 @lru_cache
 def _stackable(student: str, image_shape: tuple[int, int, int], device: str) -> bool:
+    from kdlib.devices import resolve_device
     from kdlib.models import build
     from kdlib.stacked import worth_stacking
-    from kdlib.training import resolve_device
 
     return worth_stacking(build(student, 2, *image_shape[:2]), resolve_device(device))
 

@@ -135,7 +135,7 @@ NAMED = (
 @lru_cache
 def names(knob_name: str) -> tuple[str, ...]:
     """The valid values of a knob that takes a name: read from the registries, so that a new entry is known everywhere."""
-    from kdlib import data, losses, models, scorers, training, views
+    from kdlib import data, losses, models, recipe, scorers, views
 
     return {
         "dataset": tuple(data.DATASETS),
@@ -144,8 +144,8 @@ def names(knob_name: str) -> tuple[str, ...]:
         "loss": (*losses.LOSSES, *losses.REGRESSION_LOSSES), "class_loss": tuple(losses.LOSSES),
         "regression_loss": tuple(losses.REGRESSION_LOSSES), "reshape": tuple(losses.RESHAPES),
         "feature_loss": ("none", *losses.FEATURE_LOSSES), "weighting": tuple(losses.logits.WEIGHTINGS),
-        "schedule": tuple(training.SCHEDULES), "augment": tuple(views.AUGMENTATIONS),
-        "score_augment": tuple(views.AUGMENTATIONS), "precision": tuple(training.PRECISIONS),
+        "schedule": tuple(recipe.SCHEDULES), "augment": tuple(views.AUGMENTATIONS),
+        "score_augment": tuple(views.AUGMENTATIONS), "precision": tuple(recipe.PRECISIONS),
         "budget": ("epochs", "steps"), "device": DEVICES,
     }[knob_name]  # fmt: skip
 

@@ -1,14 +1,12 @@
 """The one training loop, for teachers, students and scoring runs, for one run or for a company of equal shape.
 
 Images are uint8 tensors in memory, cut and flipped a batch at a time; there is no DataLoader. An epoch draws its order and
-its views first, then asks the teacher for the logits of exactly those (sample, view) pairs (`teachers.py` remembers them),
+its views first, then asks the teacher for the logits of exactly those (sample, view) pairs (`bank.py` remembers them),
 and then takes its steps. Nothing waits for a number on the way: losses are summed on the device and read once an epoch.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +18,10 @@ from torch import Tensor, nn
 
 from kdlib import seeds
 from kdlib.data import Dataset
-from kdlib.errors import choose
+from kdlib.devices import keep_freed_memory, resolve_device
 from kdlib.graphs import GraphedStep
 from kdlib.infobatch import InfoBatch
+from kdlib.recipe import PRECISIONS, SCHEDULES, Recipe, batches
 from kdlib.stacked import Stack
 from kdlib.views import AUGMENTATIONS, apply_views, normalise
 
@@ -33,72 +32,6 @@ class TeacherLogits(Protocol):
     """What training asks of a teacher: logits (..., K) of samples (...) under views (...)."""
 
     def __call__(self, ids: Tensor, view_ids: Tensor) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained; defaults are the digits recipe of the lessons.
-
-    `budget`: "epochs" passes over the kept samples `epochs` times (both papers), "steps" takes as many steps as that many
-    epochs of the full data would. `schedule`: "one_cycle" (linear up over `warmup` of all steps, linear down to 0), "steps"
-    (times 0.1 after each epoch in `milestones`), "constant". `eval_every`: epochs between test accuracies (the last epoch
-    always has one). Weight decay acts on every parameter, momentum is not Nesterov's, the last partial batch is kept.
-    """
-
-    epochs: int = 60
-    batch_size: int = 64
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "one_cycle"
-    warmup: float = 0.2
-    milestones: tuple[int, ...] = ()
-    augment: str = "none"
-    precision: str = "auto"
-    budget: str = "epochs"
-    eval_every: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "eval_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.lr > 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0 or not 0 <= self.warmup < 1:
-            raise ValueError("need lr > 0, momentum in [0, 1), weight_decay >= 0 and warmup in [0, 1)")
-        choose("schedule", self.schedule, SCHEDULES)
-        choose("augmentation", self.augment, AUGMENTATIONS)
-        choose("precision", self.precision, PRECISIONS)
-        choose("budget", self.budget, {"epochs": 0, "steps": 0})
-
-    def plan(self, kept: int, total: int) -> tuple[int, int]:
-        """(epochs, steps in each) for `kept` of `total` samples. A last batch of one sample joins the batch before."""
-        per_epoch = len(batches(kept, self.batch_size))
-        if self.budget == "epochs":
-            return self.epochs, per_epoch
-        return -(-self.epochs * len(batches(total, self.batch_size)) // per_epoch), per_epoch
-
-
-def _one_cycle(recipe: Recipe, progress: float, epoch: int) -> float:
-    return min(progress / recipe.warmup, 1.0) if progress < recipe.warmup else (1 - progress) / (1 - recipe.warmup)
-
-
-def _stepwise(recipe: Recipe, progress: float, epoch: int) -> float:
-    return 0.1 ** sum(epoch > milestone for milestone in recipe.milestones)
-
-
-SCHEDULES: dict[str, Callable[[Recipe, float, int], float]] = {
-    "one_cycle": _one_cycle,
-    "steps": _stepwise,
-    "constant": lambda recipe, progress, epoch: 1.0,
-}
-PRECISIONS: dict[str, torch.dtype | None] = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def batches(count: int, size: int) -> list[slice]:
-    """Slices of at most `size`, the last partial one kept; a single left-over sample joins its neighbour (batch norm)."""
-    starts = list(range(0, count, size))
-    if len(starts) > 1 and count - starts[-1] == 1:
-        starts.pop()
-    return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
 
 
 @dataclass
@@ -150,36 +83,6 @@ class Trained:
     seconds: float = 0.0
     diverged: bool = False
     signals: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-def resolve_device(device: str = "auto") -> torch.device:
-    """ "auto": the GPU if there is a usable one, else the CPU (with a message when one is there but unusable)."""
-    if device != "auto":
-        return torch.device(device)
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    try:
-        torch.ones(1, device="cuda").add_(1)
-    except RuntimeError as error:
-        print(f"a GPU is there but cannot be used ({str(error).splitlines()[0]}); going on with the CPU")
-        return torch.device("cpu")
-    return torch.device("cuda")
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next step, once for this process; other systems have nothing to set.
-
-    By default every activation goes back to the system and is faulted in again, page by page, one step later: 5-20% of a
-    convolutional network's CPU time. The peak of memory stays as it is; memory is not returned between runs.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of <malloc.h>
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(mmap_threshold, 32 << 20)  # the largest value that all versions accept
-    mallopt(trim_threshold, 2**31 - 1)
 
 
 class Recorder:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdlib import seeds
 from kdlib.data import Dataset, make_dataset
 from kdlib.models import Features, Network
-from kdlib.training import Recipe
+from kdlib.recipe import Recipe
 from kdlib.views import AUGMENTATIONS
 
 CLASSES = 5

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.conventional import DistillKL, one_cycle
+from kdlib.bank import LogitBank
 from kdlib.graphs import GraphedStep
 from kdlib.losses import FEATURE_LOSSES, LOSSES, RESHAPES, class_std, cross_entropy, kd, logit_loss
 from kdlib.models import build
+from kdlib.recipe import Recipe
 from kdlib.store import Store
-from kdlib.teachers import LogitBank, StoredCheckpoint
-from kdlib.training import FeatureTerm, Loop, Member, Recipe, Trained, predict, train, train_company
+from kdlib.teachers import StoredCheckpoint
+from kdlib.training import FeatureTerm, Loop, Member, Trained, predict, train, train_company
 from tests.plain import CLASSES, Plain, Smooth, images, small_data, train_plainly
 
 DATA = small_data()

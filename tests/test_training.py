@@ -10,23 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kdlib.devices import keep_freed_memory, resolve_device
 from kdlib.experiment import Run, run_together
 from kdlib.losses import cross_entropy
 from kdlib.models import build
+from kdlib.recipe import SCHEDULES, Recipe, batches
 from kdlib.store import Store
-from kdlib.training import (
-    SCHEDULES,
-    Loop,
-    Member,
-    Recipe,
-    accuracy,
-    batches,
-    keep_freed_memory,
-    predict,
-    resolve_device,
-    train,
-    train_company,
-)
+from kdlib.training import Loop, Member, accuracy, predict, train, train_company
 from tests.plain import CLASSES, small_data
 
 DATA = small_data()

@@ -17,7 +17,7 @@ from kdlib.losses import FEATURE_LOSSES, LOSSES, REFERENCE_SETTINGS, relational
 from kdlib.losses.crd import CRD
 from kdlib.models import MODELS
 from kdlib.paths import root
-from kdlib.training import SCHEDULES, Recipe
+from kdlib.recipe import SCHEDULES, Recipe
 
 Facts = dict[str, Any]
 FILE = root() / "data" / "paper" / "facts.json"
