@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import spearmanr
 from scipy.stats import t as student_t
 
 FEWEST = 3  # seeds for an interval; two points are shown as points
@@ -48,6 +49,22 @@ def interval(values: ArrayLike) -> Interval:
     if len(v) < FEWEST:
         return Interval(float(v.mean()), float("nan"), len(v))
     return Interval(float(v.mean()), float(student_t.ppf(0.975, len(v) - 1) * v.std(ddof=1) / len(v) ** 0.5), len(v))
+
+
+def split_half(values: NDArray, rng: np.random.Generator, splits: int = 20) -> dict[int, list[float]]:
+    """How far a score agrees with itself: k -> Spearman's rank correlations (splits,), for k = 1 to R // 2.
+
+    values: (R, N), a score of each sample from each of R runs. A split draws two disjoint groups of k runs, averages
+    each and correlates the two. ValueError for fewer than two runs.
+    """
+    if len(values) < 2:
+        raise ValueError(f"two groups need at least 2 runs, got {len(values)}")
+    orders = [rng.permutation(len(values)) for _ in range(splits)]
+    halves = {k: [(o[:k], o[k : 2 * k]) for o in orders] for k in range(1, len(values) // 2 + 1)}
+    return {
+        k: [float(spearmanr(values[a].mean(axis=0), values[b].mean(axis=0)).statistic) for a, b in pairs]
+        for k, pairs in halves.items()
+    }
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:

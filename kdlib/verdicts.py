@@ -75,7 +75,7 @@ def gain_at_small_f(table: pd.DataFrame, small: float = 0.1, large: float = 0.7)
         large = gains.fraction.max()
     at = [gains[np.isclose(gains.fraction, f)].drop(columns="fraction") for f in (small, large)]
     both = at[0].merge(at[1], on=["pruning", "seed"])
-    if both.empty:
+    if both.empty or large <= small:
         return _missing("D2", f"at f = {small:g} and a larger f")
     both["drop"] = both.difference_x - both.difference_y
     found = points(both, ("pruning",), "drop")

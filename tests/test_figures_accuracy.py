@@ -101,12 +101,13 @@ def test_alpha_figure_marks_the_best_alpha() -> None:
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata().astype(float), best["mean"])
 
 
-def test_panels_share_the_y_axis_and_say_n_only_where_it_is_known() -> None:
+def test_panels_share_their_axes_and_say_n_only_where_it_is_known() -> None:
     paper = statistics.reported(pd.read_csv(paths.data() / "paper" / "reported.csv"))
     figure = plots.panels({"paper": paper, "ours": runs()}, full={"paper": 71.6}, unknown_n=("paper",))
     check(figure)
     left, right = figure.axes
     assert left.get_ylim() == right.get_ylim() == (0, 100)
+    assert left.get_xlim() == right.get_xlim(), "equal f at equal places"
     texts = legend_texts(figure)
     assert "forgetting" in texts and "forgetting (n = 5)" in texts and "all data, without KD" in texts
 

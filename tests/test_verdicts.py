@@ -82,6 +82,19 @@ def test_against_random_has_the_sign_of_random() -> None:
     assert statistics.intervals(found, ("pruning", "fraction"))["el2n", 0.1].n == 6
 
 
+def test_split_half_tells_a_signal_from_noise() -> None:
+    rng = np.random.default_rng(0)
+    signal = rng.standard_normal(200)
+    noisy = signal + rng.standard_normal((6, 200))
+    found = statistics.split_half(noisy, np.random.default_rng(1), splits=8)
+    assert list(found) == [1, 2, 3] and all(len(values) == 8 for values in found.values())
+    assert 0.3 < np.mean(found[1]) < np.mean(found[2]) < np.mean(found[3]) < 1
+    assert abs(np.mean(statistics.split_half(rng.standard_normal((6, 200)), rng)[3])) < 0.15
+    assert statistics.split_half(np.stack([signal] * 4), rng)[2] == pytest.approx([1.0] * 20)
+    with pytest.raises(ValueError, match="at least 2 runs"):
+        statistics.split_half(signal[None], rng)
+
+
 def test_last_or_best_keeps_both_gains() -> None:
     table = make(lambda p, f, a: 70 + 10 * (a == 0.5), noise=0.0)
     table["test_acc_best"] = table.test_acc + (table.alpha == 0)
@@ -130,6 +143,12 @@ def test_missing_runs_are_open_not_an_error() -> None:
     assert {v.verdict for v in verdicts.all_verdicts(empty, None)} == {OPEN}
     no_seeds = make(as_in_the_paper, seeds=1)
     assert {v.verdict for v in verdicts.all_verdicts(no_seeds, statistics.interval([90.0]))} == {OPEN}
+
+
+def test_small_f_is_not_compared_with_itself() -> None:
+    table = make(as_in_the_paper)
+    found = verdicts.gain_at_small_f(table[table.fraction <= 0.1])
+    assert found == verdicts.Verdict("D2", OPEN, "no runs at f = 0.1 and a larger f")
 
 
 def test_the_medium_window_has_no_part_in_the_claims() -> None:

@@ -25,6 +25,7 @@ from kdlib.statistics import Interval, gain_points, points
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
 KEPT = "kept fraction f (share of the training samples)"
 ACCURACY = "test accuracy (%)"
+LEGEND: dict[str, Any] = {"fontsize": 8, "handlelength": 3.2}  # long enough to tell a dashed line from a solid one
 
 
 def colour(pruning: str) -> str:
@@ -86,7 +87,7 @@ def accuracy_vs_fraction(table: pd.DataFrame, full: Interval, alpha: float = 0.5
     axis.axhline(full.mean, color=GREY, ls=(0, (6, 3)), lw=1.2)
     place: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "color": "#666666", "fontsize": 8}
     axis.annotate(f"all data, no KD: {full.mean:.1f}% (n = {full.n})", (table.fraction.min(), full.mean), **place)
-    axis.legend(handles=line_keys(table, {alpha: STYLES[0.5], 0.0: STYLES[0.0]}), loc="lower right", fontsize=8)
+    axis.legend(handles=line_keys(table, {alpha: STYLES[0.5], 0.0: STYLES[0.0]}), loc="lower right", **LEGEND)
     return figure
 
 
@@ -121,7 +122,7 @@ def differences(panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
             shown: dict[str, Any] = {"fmt": "o-", "ms": 3.5, "lw": 1.4, "capsize": 2.5, "color": colour(name)}
             axis.errorbar(x, line["mean"], line.half.fillna(0), label=f"{name} ({seeds_note(line)})", **shown)
         fraction_axis(axis, found.fraction, narrow=len(panels) > 1)
-        axis.set_title(title)
+        axis.set_title(title if len(panels) > 1 else "", fontsize=9)
         axis.legend(fontsize=8)
     axes[0, 0].set_ylabel(ylabel)
     return figure
@@ -144,7 +145,7 @@ def alpha_against_fraction(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
         left.plot(top.alpha, top["mean"], "*", ms=10, color=tone, markeredgecolor=BLACK, mew=0.5, zorder=4)
     left.axhline(0, color=GREY, ls="--", lw=1.2)
     left.set(xlabel=r"KD weight $\alpha$ (no unit)", ylabel=r"accuracy above $\alpha$ = 0 (points)")
-    left.legend(fontsize=7, title=f"f ({seeds_note(best)})", title_fontsize=7, ncols=2)
+    left.legend(fontsize=7, title=f"f ({seeds_note(best)}); star: best", title_fontsize=7, ncols=2)
     right.errorbar(best.fraction, best["mean"], best.half.fillna(0), fmt="o-", ms=4, capsize=3, color=BLUE)
     fraction_axis(right, best.fraction, narrow=True)
     right.set(ylabel=r"best $\alpha$ (mean over seeds)", ylim=(-0.05, 1.05))
@@ -158,15 +159,17 @@ def panels(
     unknown_n: Sequence[str] = (),
     ylim: tuple[float, float] | None = (0, 100),
 ) -> Figure:
-    """Accuracy against f side by side on one y axis (title -> table); `full`: a panel's accuracy on all data, no KD.
+    """Accuracy against f side by side on equal axes (title -> table); `full`: a panel's accuracy on all data, no KD.
 
     `unknown_n`: panels of published numbers, whose seeds are not known.
     """
     figure, axes = plt.subplots(1, len(tables), figsize=(6, 3.5), sharey=True, squeeze=False)
+    all_f = pd.concat([table.fraction for table in tables.values()])
+    low, high = all_f.min(), all_f.max()
     for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
         curves(axis, table, {alpha: "-", 0.0: "--"}, narrow=True)
+        axis.set(xlim=(low / 1.2, high * 1.2), ylabel="")  # equal f at equal places
         axis.set_title(title, fontsize=9)
-        axis.set_ylabel("")
         if full and title in full:
             axis.axhline(full[title], color=GREY, ls=(0, (6, 3)), lw=1.2)
         keys = line_keys(table, {}, counts=title not in unknown_n)
@@ -175,5 +178,5 @@ def panels(
     styles = line_keys(table.iloc[:0], {alpha: STYLES[0.5], 0.0: STYLES[0.0]})
     if full:
         styles.append(Line2D([], [], color=GREY, ls=(0, (6, 3)), lw=1.2, label="all data, without KD"))
-    figure.legend(handles=styles, loc="outside upper center", ncols=3, fontsize=8)
+    figure.legend(handles=styles, loc="outside upper center", ncols=3, **LEGEND)
     return figure

@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student_t
 
 from kdlib.figures.style import PALETTE, SCORER_COLOURS
+from kdlib.statistics import interval
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
 UNITS = {
@@ -49,10 +49,8 @@ def line_look(scorer: str) -> dict[str, Any]:
 
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
     """(mean, half width of its 95% interval by Student's t) of (n,) values; the half width is NaN for n < 3."""
-    v = np.asarray(values, dtype=np.float64)
-    if len(v) < 3:
-        return float(v.mean()), float("nan")
-    return float(v.mean()), float(student_t.ppf(0.975, len(v) - 1) * v.std(ddof=1) / np.sqrt(len(v)))
+    found = interval(values)
+    return found.mean, found.half
 
 
 def toy(x: NDArray, labels: NDArray, events: NDArray, correct: NDArray, chosen: Mapping[str, int]) -> Figure:
@@ -216,7 +214,7 @@ def label_noise(table: pd.DataFrame, base_rate: float, fraction: float) -> Figur
         axis.axhline(base_rate, color=BLACK, ls="--", lw=1, label="base rate")
     left.set(xlabel="kept fraction f (percent)", ylabel="mislabelled among the kept (percent)", ylim=(0, None))
     left.set_title("the hardest samples", fontsize=9)
-    right.set_xlabel("centre (0 easiest, 0.5 medium, 1 hardest)")
+    right.set_xlabel("centre (0 easiest, 1 hardest)")
     right.set_title(f"windows at f = {100 * fraction:g}%", fontsize=9)
     n = table.seed.nunique()
     handles = left.get_legend_handles_labels()
