@@ -119,7 +119,7 @@ def read_grid(pairs: Sequence[str], hints: dict[str, Any]) -> dict[str, list[Any
 def _sweep_rows(grid: dict[str, list], fixed: dict, workers: int, cluster: str) -> tuple[list[dict], str]:
     """The rows, and what went wrong with the missing ones; every point is checked first (UsageError)."""
     from kdlib import sweep as sweeping
-    from kdlib.experiment import Run, dataset_of
+    from kdlib.experiment import Run, describe
     from kdlib.store import StoreError
 
     with usage():
@@ -127,9 +127,9 @@ def _sweep_rows(grid: dict[str, list], fixed: dict, workers: int, cluster: str) 
         if workers < 1:
             raise ValueError(f"--workers must be at least 1, got {workers}")
     try:
-        with usage():  # a folder of images that is not there is found out before the first training
-            for name in {r.dataset: r for r in runs}.values():
-                dataset_of(name)
+        with usage():  # a folder of images or a score table that does not fit is found out before the first training
+            for r in runs:
+                describe(r)
         frame = sweeping.sweep(grid, workers=workers, cluster=cluster or None, **fixed)
         return frame.to_dict("records"), ""
     except sweeping.SweepError as error:

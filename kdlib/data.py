@@ -34,7 +34,9 @@ class Dataset:
     """Images uint8 (N,C,H,W) and labels int64 (N,) of a training and a test part.
 
     `mean` and `std` are the training part's channel statistics on the scale 0..1. For regression: float32 features
-    (N,C,1,1), float32 targets (N,) of mean 0 and variance 1 over the training part, and no classes.
+    (N,C,1,1), float32 targets (N,) of mean 0 and variance 1 over the training part, and no classes. Images from class
+    folders know their files: `train_files` has one path below the folder for each training sample, `other_files` those
+    of all other images; both are empty for other data.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Dataset:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    train_files: tuple[str, ...] = ()
+    other_files: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -202,26 +206,45 @@ def _folder(path: str, root: Path) -> Dataset:
         )
     classes = _class_names(folder / "train" if split else folder)
     parts = [_image_files(folder / p, classes) for p in (("train", "test") if split else ("",))]
-    stamp = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for files, _ in parts for f in files]
+    files = [f for found, _ in parts for f in found]
+    names = [f.relative_to(folder).as_posix() for f in files]
+    stamp = [(name, f.stat().st_size, f.stat().st_mtime_ns) for name, f in zip(names, files, strict=True)]
     key = hashlib.sha256(repr((str(folder.resolve()), size, stamp)).encode()).hexdigest()[:32]
     cache = root / "folders" / f"{key}.safetensors"
     if cache.exists():
         pixels = load_file(cache)["pixels"]
     else:
-        pixels = torch.from_numpy(_decode([f for files, _ in parts for f in files], int(size) if size else None))
+        pixels = torch.from_numpy(_decode(files, int(size) if size else None))
         cache.parent.mkdir(parents=True, exist_ok=True)
         save_file({"pixels": pixels}, cache.with_suffix(".partial"))
         cache.with_suffix(".partial").replace(cache)
     labels = torch.tensor([label for _, ls in parts for label in ls])
-    return _split_folder(f"folder:{path}", pixels, labels, len(parts[0][0]) if split else None, classes)
+    n_train = len(parts[0][0]) if split else None
+    return _split_folder(f"folder:{path}", pixels, labels, n_train, classes, names)
 
 
-def _split_folder(name: str, pixels: Tensor, labels: Tensor, n_train: int | None, classes: list[str]) -> Dataset:
+def _split_folder(
+    name: str, pixels: Tensor, labels: Tensor, n_train: int | None, classes: list[str], files: list[str]
+) -> Dataset:
     if n_train is not None:
-        return make_dataset(name, (pixels[:n_train], labels[:n_train]), (pixels[n_train:], labels[n_train:]), classes)
-    held_out = _stratified(labels, 0.2, seeds.stream(0, "validation"))
-    train, test = ~held_out, held_out
-    return make_dataset(name, (pixels[train], labels[train]), (pixels[test], labels[test]), classes)
+        held_out = torch.arange(len(labels)) >= n_train
+        x, y = ((part[:n_train], part[n_train:]) for part in (pixels, labels))  # views: nothing is copied
+    else:
+        held_out = _stratified(labels, 0.2, seeds.stream(0, "validation"))
+        x, y = ((part[~held_out], part[held_out]) for part in (pixels, labels))
+    found = make_dataset(name, (x[0], y[0]), (x[1], y[1]), classes)
+    train_files, other_files = _file_names(files, ~held_out)
+    return replace(found, train_files=train_files, other_files=other_files)
+
+
+def _file_names(
+    files: Sequence[str], kept: Tensor, others: Sequence[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`train_files` and `other_files` of a dataset that keeps the samples of `files` where `kept` (bool (N,)) is set."""
+    if not files:
+        return (), ()
+    pairs = list(zip(files, kept.tolist(), strict=True))
+    return tuple(f for f, is_kept in pairs if is_kept), (*others, *(f for f, is_kept in pairs if not is_kept))
 
 
 def _stratified(labels: Tensor, fraction: float, rng: np.random.Generator) -> Tensor:
@@ -274,6 +297,7 @@ def with_validation(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Data
     groups = torch.zeros(len(data.train_y)) if data.is_regression else data.train_y
     held_out = _stratified(groups, fraction, seeds.stream(seed, "validation"))
     x, y = data.train_x, data.train_y
+    train_files, other_files = _file_names(data.train_files, ~held_out, data.other_files)
     return replace(
         data,
         name=f"{data.name}+validation",
@@ -281,6 +305,8 @@ def with_validation(data: Dataset, fraction: float = 0.1, seed: int = 0) -> Data
         train_y=y[~held_out],
         test_x=x[held_out],
         test_y=y[held_out],
+        train_files=train_files,
+        other_files=other_files,
     )
 
 
@@ -305,5 +331,14 @@ def with_imbalance(data: Dataset, rates: Sequence[float], seed: int) -> Dataset:
     for label, rate in enumerate(rates):
         members = torch.nonzero(data.train_y == label).flatten().numpy()
         rows.append(rng.permutation(members)[: max(1, round(rate * len(members)))])
-    keep = torch.from_numpy(np.sort(np.concatenate(rows)))
-    return replace(data, name=f"{data.name}+imbalance", train_x=data.train_x[keep], train_y=data.train_y[keep])
+    kept = torch.zeros(len(data.train_y), dtype=torch.bool)
+    kept[np.concatenate(rows)] = True
+    train_files, other_files = _file_names(data.train_files, kept, data.other_files)
+    return replace(
+        data,
+        name=f"{data.name}+imbalance",
+        train_x=data.train_x[kept],
+        train_y=data.train_y[kept],
+        train_files=train_files,
+        other_files=other_files,
+    )

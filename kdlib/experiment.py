@@ -9,13 +9,32 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from kdlib import __version__, seeds
+from kdlib.descriptions import (
+    DKD_KNOBS,
+    SCORE_KNOBS,
+    TABLE_KNOBS,
+    dataset_of,
+    describe,
+    needed_artefacts,
+    needed_signals,
+    needs_teacher,
+    recipe,
+    released_table,
+    score_runs,
+    scorer_of,
+    signal_extras,
+    teacher_runs,
+)
 from kdlib.knobs import PRESETS, SELECTIONS, Preset, Run, names
 
-__all__ = ["PRESETS", "SELECTIONS", "Preset", "Run", "company_key", "describe", "names", "run", "run_together"]
+__all__ = [
+    "PRESETS", "SELECTIONS", "Preset", "Run", "company_key", "dataset_of", "describe", "names", "needed_artefacts", "run",
+    "run_together", "score_runs", "teacher_runs",
+]  # fmt: skip
 
 if TYPE_CHECKING:  # importing the knobs must not import torch: the command line's help is to be quick
     import numpy as np
@@ -24,118 +43,22 @@ if TYPE_CHECKING:  # importing the knobs must not import torch: the command line
     from kdlib.bank import LogitBank
     from kdlib.data import Dataset
     from kdlib.infobatch import InfoBatch
-    from kdlib.recipe import Recipe
     from kdlib.store import Store
-    from kdlib.teachers import FullRuns
     from kdlib.training import Member, Trained
-
-
-# -- what a run needs, as descriptions
-
-
-def recipe(r: Run) -> Recipe:
-    """The student's recipe."""
-    from kdlib.recipe import Recipe
-
-    return Recipe(**{f.name: getattr(r, f.name) for f in fields(Recipe)})
-
-
-def teacher_runs(r: Run) -> FullRuns:
-    """Which training the teacher comes from: all data (or f_t of it), the student's recipe, always in epochs."""
-    from kdlib.teachers import FullRuns
-
-    plan = dataclasses.replace(recipe(r), epochs=r.teacher_epochs or r.epochs, budget="epochs")
-    return FullRuns(r.teacher, plan, (r.teacher_seed,), r.teacher_fraction)
-
-
-def score_runs(r: Run) -> FullRuns:
-    """Which trainings the scores come from: all data, seeds 0 to `score_runs` - 1."""
-    from kdlib.teachers import FullRuns
-
-    epochs = r.score_epochs or r.teacher_epochs or r.epochs
-    plan = dataclasses.replace(recipe(r), epochs=epochs, budget="epochs", augment=r.score_augment)
-    return FullRuns(r.score_model or r.teacher, plan, tuple(range(r.score_runs)))
-
-
-def needs_teacher(r: Run) -> bool:
-    """Whether anything of the teacher enters the student's training."""
-    return r.loss != "cross_entropy" and not (r.loss == "squared_error" and r.alpha == 0)
-
-
-def needs_scores(r: Run) -> bool:
-    """Whether the kept samples depend on scores: at f = 1, with a random or a per-epoch selection they do not."""
-    return r.scorer != "random" and r.fraction < 1 and r.selection != "infobatch"
-
-
-TEACHER_KNOBS = (
-    "teacher",
-    "alpha",
-    "tau",
-    "reshape",
-    "weighting",
-    "teacher_fraction",
-    "teacher_seed",
-    "teacher_epochs",
-    "bank",
-)
-SCORE_KNOBS = ("scorer", "score_model", "score_runs", "score_epochs", "score_augment")
-
-
-def dataset_of(r: Run) -> Dataset:
-    """The run's data: loaded, and with the validation split and label noise that it asks for."""
-    return _dataset(r.dataset, r.validation, r.label_noise)
-
-
-@lru_cache(maxsize=4)
-def _dataset(name: str, validation: bool, label_noise: float) -> Dataset:
-    from kdlib import data
-
-    loaded = data.load(name)
-    if validation:
-        loaded = data.with_validation(loaded)
-    return data.with_label_noise(loaded, label_noise, 0) if label_noise else loaded
-
-
-def describe(r: Run) -> dict:
-    """What identifies the run's row in a store: the data's content and every knob that can change the outcome."""
-    knobs = dataclasses.asdict(r)
-    for name in ("dataset", "validation", "label_noise", "device"):
-        del knobs[name]
-    if not needs_teacher(r):
-        knobs |= dict.fromkeys(TEACHER_KNOBS)
-    if not needs_scores(r):
-        knobs |= dict.fromkeys(SCORE_KNOBS)
-    if r.selection != "ccs":
-        knobs["hard_cut"] = None
-    return {"data": dataset_of(r).content_hash, **knobs}
-
-
-def needed_artefacts(r: Run) -> list[tuple[str, dict]]:
-    """(kind, description) of the stored arrays that the run reads: shared ones are best made first, and once."""
-    found = []
-    if needs_teacher(r):
-        teacher = teacher_runs(r).describe(dataset_of(r))
-        found += [("full_runs", teacher), ("banks", {**teacher, "views": r.augment})]
-    if needs_scores(r):
-        found += [(kind, score_runs(r).describe(dataset_of(r))) for kind in ("full_runs", "gradients", "subsets")]
-    return found
-
-
-# -- the run itself
 
 
 def kept_samples(r: Run, store: Store) -> np.ndarray:
     """Sorted ids (n,) of the training samples that the run keeps; the run's seed draws ties and random scores."""
-    from kdlib.scorers import SCORERS, Signals
     from kdlib.selection import keep_indices, keep_stratified
     from kdlib.teachers import signals
 
     data, rng = dataset_of(r), seeds.stream(r.seed, "subset")
     labels = data.train_y.numpy()
     balanced = r.class_balanced and not data.is_regression
-    scorer = SCORERS[r.scorer if needs_scores(r) else "random"]
-    needs = (*scorer.needs, *(("margin",) if r.selection == "ccs" and r.fraction < 1 else ()))
-    recorded = signals(needs, score_runs(r), data, store, r.device) if needs else Signals()
+    scorer = scorer_of(r)
+    recorded = signals(needed_signals(r), score_runs(r), data, store, r.device, signal_extras(r))
+    if "released" in scorer.needs:
+        recorded = dataclasses.replace(recorded, released=released_table(r)[0])
     scores = scorer(recorded, labels, rng)
     fraction = 1.0 if r.selection == "infobatch" else r.fraction
     if r.selection == "ccs" and fraction < 1:
@@ -160,11 +83,14 @@ class Objective:
         if r.loss == "cross_entropy":
             return logit_loss(student, None, labels, loss="cross_entropy")
         options = {"alpha": r.alpha, "tau": r.tau, "weighting": r.weighting, "epoch": self.epoch}
+        if r.loss == "dkd":
+            options |= {argument: getattr(r, name) for name, argument in DKD_KNOBS.items()}
         return logit_loss(student, teacher, labels, loss=r.loss, reshape=r.reshape, class_std=self.class_std, **options)
 
     def at_epoch(self, epoch: int) -> Objective:
-        """The same loss in the given epoch (1-based); one that does not warm up stays the same object."""
-        return Objective(self.run, self.class_std, epoch) if self.run.loss == "dkd" else self
+        """The same loss in the given epoch (1-based); one that is not warming up stays the same object."""
+        warming = self.run.loss == "dkd" and epoch < self.run.dkd_warmup_epochs
+        return Objective(self.run, self.class_std, epoch) if warming else self
 
 
 class TeacherSide:
@@ -180,6 +106,7 @@ class TeacherSide:
         folder = bank_folder(store, runs, self.data, r.augment) if r.bank else None
         self.bank: LogitBank = LogitBank(self.model, self.data, r.augment, folder)
 
+    @cached_property
     def class_std(self) -> Tensor:
         """k_c of the medium-difficulty paper (Eq. 4) over the full training set, clean views."""
         from kdlib.losses.reshape import class_std
@@ -216,7 +143,7 @@ def build_student(r: Run, data: Dataset) -> Any:
 
 COMPANY_FREE = (
     "seed", "scorer", "centre", "class_balanced", "selection", "hard_cut", "loss", "alpha", "tau", "reshape", "weighting",
-    "score_model", "score_runs", "score_epochs", "score_augment", "augment_seed",
+    "augment_seed", *DKD_KNOBS, *SCORE_KNOBS, "score_views", "score_subsets", "score_file", *TABLE_KNOBS,
 )  # fmt: skip
 
 
@@ -262,12 +189,13 @@ def run_together(runs: Sequence[Run], store: Store | None = None) -> list[dict]:
 def _company(runs: Sequence[Run], store: Store) -> list[dict]:
     from kdlib.training import train_company
 
+    described = [describe(r) for r in runs]  # first: it refuses a score table that does not fit
     first, data = runs[0], dataset_of(runs[0])
     teaching = [r for r in runs if needs_teacher(r)]
     teacher = TeacherSide(teaching[0], store) if teaching else None
     members = _members(runs, data, teacher, store)
     bank = teacher.bank if teacher else None
-    resume = None if first.selection == "infobatch" else _resume(runs, store)  # its sampler remembers losses
+    resume = None if first.selection == "infobatch" else _resume(described, store)  # its sampler remembers losses
     trained = train_company(members, data, recipe(first), teacher=bank, device=first.device, resume=resume)
     if resume:
         resume.clear()
@@ -276,10 +204,13 @@ def _company(runs: Sequence[Run], store: Store) -> list[dict]:
     ]
 
 
-def _resume(runs: Sequence[Run], store: Store) -> Any:
+LOSS_KNOBS = ("loss", "alpha", "tau", "reshape", "weighting", *DKD_KNOBS)  # all that an `Objective` reads
+
+
+def _resume(described: list[dict], store: Store) -> Any:
     from kdlib.teachers import StoredCheckpoint
 
-    return StoredCheckpoint(store, {"company": [describe(r) for r in runs]})
+    return StoredCheckpoint(store, {"company": described})
 
 
 def _members(runs: Sequence[Run], data: Dataset, teacher: TeacherSide | None, store: Store) -> list[Member]:
@@ -288,9 +219,9 @@ def _members(runs: Sequence[Run], data: Dataset, teacher: TeacherSide | None, st
     objectives: dict[tuple, Objective] = {}  # equal losses are one object, so that the loop can call them together
     members = []
     for r in runs:
-        knobs = (r.loss, r.alpha, r.tau, r.reshape, r.weighting) if needs_teacher(r) else ("cross_entropy",)
+        knobs = tuple(getattr(r, name) for name in LOSS_KNOBS) if needs_teacher(r) else ("cross_entropy",)
         if knobs not in objectives:
-            std = teacher.class_std() if teacher and r.reshape.startswith("classwise") else None
+            std = teacher.class_std if teacher and r.reshape.startswith("classwise") else None
             objectives[knobs] = Objective(r, std)
         keep = kept_samples(r, store)
         term = teacher.feature_term(r, keep) if teacher and r.feature_loss != "none" else None

@@ -40,6 +40,9 @@ class Run:
     loss: str = knob("kd", "loss on logits; cross_entropy trains without a teacher")
     alpha: float = knob(0.5, "KD weight in [0, 1]")
     tau: float = knob(4.0, "temperature, above 0")
+    dkd_target_weight: float = knob(1.0, "loss dkd: weight of the target class's part, at least 0")
+    dkd_non_target_weight: float = knob(8.0, "loss dkd: weight of the other classes' part, at least 0")
+    dkd_warmup_epochs: float = knob(20.0, "loss dkd: epochs over which its KD term rises to full weight; 0: at once")
     reshape: str = knob("none", "reshaping of the logits before the loss")
     feature_loss: str = knob("none", "loss on features or relations, added with weight beta")
     beta: float = knob(1.0, "weight of the feature loss, at least 0")
@@ -52,6 +55,16 @@ class Run:
     score_runs: int = knob(1, "trainings that the scores average over (seeds 0, 1, ...)")
     score_epochs: int = knob(0, "epochs of the scored trainings; 0: as many as the teacher's")
     score_augment: str = knob("none", "augmentation of the scored trainings")
+    score_views: int = knob(
+        0, "scorer difficulty: views of `augment` that each sample's score averages over; 0: the clean image"
+    )
+    score_subsets: int = knob(10, "scorer memorization: subset models for each of `score_runs` seeds, at least 2")
+    score_file: str = knob("", "scorer released: CSV table with one row for each training image's file")
+    score_image: str = knob("", "score_file: column of the file names; empty: the only one that can be meant")
+    score_column: str = knob("", "score_file: column of the scores; empty: the only one that can be meant")
+    score_high: str = knob("keep", "score_file: what a high score means: keep (as for a hard sample) or drop")
+    score_parts: int = knob(1, "score_file: trailing parts of a path that name an image: 1 a.png, 2 cat/a.png")
+    score_extra: str = knob("error", "score_file: rows of files that the dataset does not have: error, ignore")
     epochs: int = knob(60, "passes over the kept samples")
     batch_size: int = knob(64, "samples in a step")
     lr: float = knob(0.05, "peak learning rate")
@@ -90,8 +103,11 @@ class Run:
         if (self.dataset == "diabetes") != (self.loss in names("regression_loss")):
             fitting = ", ".join(names("regression_loss") if self.dataset == "diabetes" else names("class_loss"))
             raise ValueError(f"loss {self.loss} does not fit dataset {self.dataset}; choose one of: {fitting}")
-        if self.dataset == "diabetes" and (self.scorer != "random" or self.label_noise or self.reshape != "none"):
-            raise ValueError("diabetes is regression: scorer random, label_noise 0 and reshape none only")
+        if self.dataset == "diabetes" and (
+            self.scorer != "random" or self.label_noise or self.reshape != "none" or self.selection == "ccs"
+        ):
+            raise ValueError("diabetes is regression: scorer random, label_noise 0, reshape none and no selection ccs")
+        self._check_scorer()
         if self.selection == "ccs" and self.fraction + self.hard_cut > 1 and self.fraction < 1:
             raise ValueError(f"hard_cut {self.hard_cut:g} leaves fewer samples than fraction {self.fraction:g} keeps")
         if self.alpha > 1 and self.weighting != "additive":
@@ -101,13 +117,26 @@ class Run:
         if self.selection == "infobatch" and self.feature_loss != "none":
             raise ValueError("selection infobatch weighs samples one by one and cannot be combined with a feature loss")
 
+    def _check_scorer(self) -> None:
+        """The scorer and the knobs that only some scorers have."""
+        if self.score_views and self.scorer not in names("view_scorer"):
+            fitting = ", ".join(names("view_scorer"))
+            raise ValueError(f"score_views does not apply to scorer {self.scorer}; it does to: {fitting}")
+        if self.score_views and self.augment == "none":
+            fitting = ", ".join(name for name in names("augment") if name != "none")
+            raise ValueError(f"score_views needs more views than augment none has; choose one of: {fitting}")
+        if self.scorer == "released" and not self.score_file:
+            raise ValueError("scorer released needs score_file, a CSV table with one row for each training image")
+
 
 OPEN_BELOW = {"fraction", "tau", "teacher_fraction", "lr"}
 INF = math.inf
 RANGES: list[tuple[str, float, float]] = [
     ("label_noise", 0, 1), ("fraction", 0, 1), ("centre", 0, 1), ("hard_cut", 0, 0.99),
     ("alpha", 0, INF), ("tau", 0, INF), ("beta", 0, INF),
+    ("dkd_target_weight", 0, INF), ("dkd_non_target_weight", 0, INF), ("dkd_warmup_epochs", 0, INF),
     ("teacher_fraction", 0, 1), ("teacher_seed", 0, INF), ("teacher_epochs", 0, INF), ("score_runs", 1, INF),
+    ("score_views", 0, INF), ("score_subsets", 2, INF), ("score_parts", 1, INF),
     ("score_epochs", 0, INF), ("epochs", 1, INF), ("batch_size", 1, INF), ("lr", 0, INF), ("momentum", 0, 0.9999),
     ("weight_decay", 0, INF), ("warmup", 0, 0.99), ("augment_seed", -1, INF), ("eval_every", 1, INF), ("seed", 0, INF),
 ]  # fmt: skip
@@ -128,7 +157,7 @@ SELECTIONS = ("window", "ccs", "infobatch")
 DEVICES = ("auto", "cpu", "cuda")
 NAMED = (
     "student", "teacher", "score_model", "scorer", "selection", "loss", "reshape", "feature_loss", "weighting",
-    "schedule", "augment", "score_augment", "precision", "budget", "device",
+    "schedule", "augment", "score_augment", "score_high", "score_extra", "precision", "budget", "device",
 )  # fmt: skip
 
 
@@ -140,7 +169,8 @@ def names(knob_name: str) -> tuple[str, ...]:
     return {
         "dataset": tuple(data.DATASETS),
         "student": tuple(models.MODELS), "teacher": tuple(models.MODELS), "score_model": tuple(models.MODELS),
-        "scorer": tuple(scorers.SCORERS), "selection": SELECTIONS,
+        "scorer": tuple(scorers.SCORERS), "view_scorer": tuple(scorers.VIEW_SCORERS),
+        "score_high": ("keep", "drop"), "score_extra": ("error", "ignore"), "selection": SELECTIONS,
         "loss": (*losses.LOSSES, *losses.REGRESSION_LOSSES), "class_loss": tuple(losses.LOSSES),
         "regression_loss": tuple(losses.REGRESSION_LOSSES), "reshape": tuple(losses.RESHAPES),
         "feature_loss": ("none", *losses.FEATURE_LOSSES), "weighting": tuple(losses.logits.WEIGHTINGS),

@@ -128,10 +128,10 @@ def _as_asked(row: dict, run: Any) -> dict:
     """The row with the knobs of the run that was asked for.
 
     Runs that differ only in a knob without effect (alpha without a teacher) share one row, which names the knobs
-    of the first of them. `device` stays: the row says where it was really trained.
+    of the first of them, and a row may be older than a knob. `device` stays: the row says where it was really trained.
     """
     knobs = plain(asdict(run))
-    return {name: knobs.get(name, value) if name != "device" else value for name, value in row.items()}
+    return {**row, **{name: value for name, value in knobs.items() if name != "device"}}
 
 
 def _check_executor(workers: int, cluster: Any) -> None:

@@ -19,11 +19,12 @@ from kdlib.losses.regression import squared_error
 from kdlib.models import build
 from kdlib.recipe import Recipe
 from kdlib.scorers import Signals
+from kdlib.scorers.errors import difficulty
 from kdlib.selection import keep_indices
 from kdlib.stacked import worth_stacking
 from kdlib.store import Store
 from kdlib.training import Loop, Member, Recorder, Trained, predict, train_company
-from kdlib.views import normalise
+from kdlib.views import AUGMENTATIONS, apply_views, normalise
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _probabilities(model: nn.Module, data: Dataset) -> np.ndarray:
 
 
 @torch.no_grad()
-def embeddings(model: nn.Module, data: Dataset, batch: int = 500) -> np.ndarray:
+def embeddings(model: nn.Module, data: Dataset, batch: int = 128) -> np.ndarray:
     """Penultimate features float32 (N, D) of the clean training images, in eval mode."""
     device = next(model.parameters()).device
     model.eval()
@@ -197,19 +198,61 @@ class StoredCheckpoint:
 # -- signals
 
 
-def signals(needs: Sequence[str], runs: FullRuns, data: Dataset, store: Store, device: str = "auto") -> Signals:
-    """The fields of `Signals` named in `needs`, from `runs`; only what is asked for is computed."""
+SUBSET_RUNS, SUBSET_FRACTION = 10, 0.7  # networks for each seed of the runs; Feldman & Zhang 2020 take 2000 at 0.7
+# In which stored entry a signal is; all others are in `full_runs`.
+KINDS = {
+    "grad_norm": "gradients", "grad_norm_last": "gradients", "subset_correct": "subsets", "trained": "subsets",
+    "view_difficulty": "view_scores",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Extras:
+    """How much the signals take that the trainings alone do not hold.
+
+    subsets: memorization's subset models for each seed; views: augmented views (of `augment`) that each sample's
+    `view_difficulty` averages over.
+    """
+
+    subsets: int = SUBSET_RUNS
+    views: int = 0
+    augment: str = "none"
+
+
+def sources(needs: Sequence[str], runs: FullRuns, data: Dataset, extras: Extras = Extras()) -> dict[str, dict]:
+    """kind -> description of the store's entries that hold the signals `needs`."""
+    trainings = runs.describe(data)
+    # the usual number is left out of the description, so that subset models stored before there was a choice are found
+    count = {} if extras.subsets == 10 else {"subsets": extras.subsets}
+    descriptions = {
+        "full_runs": trainings,
+        "gradients": trainings,
+        "subsets": {**trainings, **count},
+        "view_scores": {**trainings, "views": extras.views, "view_augment": extras.augment},
+    }
+    return {kind: descriptions[kind] for kind in dict.fromkeys(KINDS.get(need, "full_runs") for need in needs)}
+
+
+def signals(
+    needs: Sequence[str], runs: FullRuns, data: Dataset, store: Store, device: str = "auto", extras: Extras = Extras()
+) -> Signals:
+    """The fields of `Signals` named in `needs`, from `runs`; only what is asked for is computed.
+
+    `extras` says how many subset models and views those signals take that need some; ValueError for no view.
+    """
+    make = {
+        "full_runs": lambda: _train_full_runs(runs, data, store, device),
+        "gradients": lambda: _gradients(runs, data, device),
+        "subsets": lambda: _subset_models(runs, data, device, extras.subsets),
+        "view_scores": lambda: _view_scores(runs, data, store, device, extras),
+    }
     fields: dict[str, np.ndarray] = {}
-    basic = {"correct", "margin", "error", "probs", "prob_epochs"}
-    if basic & set(needs) or "embedding" in needs:
-        arrays = full_runs(runs, data, store, device)
-        fields |= {name: arrays[name] for name in basic & (set(needs) | {"prob_epochs"})}
-        if "embedding" in needs:
-            fields["embedding"] = arrays["embedding"][-1]
-    if {"grad_norm", "grad_norm_last"} & set(needs):
-        fields |= store.arrays("gradients", runs.describe(data), lambda: _gradients(runs, data, device))
-    if {"subset_correct", "trained"} & set(needs):
-        fields |= store.arrays("subsets", runs.describe(data), lambda: _subset_models(runs, data, device))
+    for kind, description in sources(needs, runs, data, extras).items():
+        arrays = store.arrays(kind, description, make[kind])
+        asked = {"prob_epochs", *needs} - set(KINDS) if kind == "full_runs" else set(arrays)
+        fields |= {name: arrays[name] for name in asked}
+    if "embedding" in fields:
+        fields["embedding"] = fields["embedding"][-1]
     return Signals(**fields)
 
 
@@ -229,16 +272,33 @@ def _gradients(runs: FullRuns, data: Dataset, device: str) -> dict[str, np.ndarr
     }
 
 
-SUBSET_RUNS, SUBSET_FRACTION = 10, 0.7  # networks for each seed of the runs; Feldman & Zhang 2020 take 2000 at 0.7
+def _view_scores(runs: FullRuns, data: Dataset, store: Store, device: str, extras: Extras) -> dict[str, np.ndarray]:
+    """The trained networks' cross-entropy in nats (R,N), mean over augmented views of each training image.
+
+    "Medium-difficulty samples constitute smoothed decision boundary ...", Eq. 3, with views in place of the clean image.
+    """
+    if extras.views < 1:
+        raise ValueError(f"view_difficulty averages over at least 1 view, got {extras.views}")
+    size, labels = data.image_shape[1], data.train_y
+    found = np.empty((len(runs.seeds), len(labels)))
+    for row, seed in enumerate(runs.seeds):
+        model = load_model(runs, data, store, device, row)
+        streams = [seeds.stream(seed, "score", view) for view in range(extras.views)]
+        drawn = np.stack([AUGMENTATIONS[extras.augment].draw(rng, size, len(labels)) for rng in streams])
+        for part in torch.arange(len(labels)).split(500):
+            x, views = data.train_x[part], torch.from_numpy(drawn)[:, part]
+            logits = torch.stack([predict(model, apply_views(x, ids, extras.augment), data) for ids in views])
+            found[row, part] = difficulty(logits.cpu().numpy(), labels[part].numpy())
+    return {"view_difficulty": found}
 
 
-def _subset_models(runs: FullRuns, data: Dataset, device: str) -> dict[str, np.ndarray]:
+def _subset_models(runs: FullRuns, data: Dataset, device: str, count: int) -> dict[str, np.ndarray]:
     """Feldman & Zhang's subset models: which samples each was trained on and gets right, both (S,N) bool."""
     labels = data.train_y.numpy()
     channels, size, _ = data.image_shape
     members = []
     for seed in runs.seeds:
-        for i in range(SUBSET_RUNS):
+        for i in range(count):
             rng = seeds.stream(seed, "subset", i + 1)
             keep = np.sort(rng.permutation(len(labels))[: round(SUBSET_FRACTION * len(labels))])
             model = build(runs.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init", i + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from kdlib import data as data_room
 from kdlib import paths
-from kdlib.data import load, make_dataset, with_imbalance, with_label_noise, with_validation
+from kdlib.data import Dataset, load, make_dataset, with_imbalance, with_label_noise, with_validation
 
 PACKED = Path(os.environ.get("KDLIB_DATASETS", paths.root().parent / "shared" / "datasets"))
 
@@ -69,13 +70,16 @@ def test_folder_of_images(pictures: Path, tmp_path: Path) -> None:
     assert found.train_x.shape == (6, 3, 8, 8) and found.test_x.shape == (2, 3, 8, 8)
     assert found.train_x[:, 0, 0, 0].tolist() == [0, 10, 20, 40, 50, 60]
     assert found.train_y.tolist() == [0, 0, 0, 1, 1, 1]
+    assert found.train_files == tuple(f"train/{name}/{i}.png" for name in ("cat", "dog") for i in range(3))
+    assert found.other_files == ("test/cat/0.png", "test/dog/0.png")
 
 
 def test_folder_is_decoded_once(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(f"folder:{pictures}", tmp_path / "cache")
     load.cache_clear()
     monkeypatch.setattr(data_room, "_decode", lambda *_: pytest.fail("decoded a second time"))
-    assert load(f"folder:{pictures}", tmp_path / "cache").content_hash == first.content_hash
+    again = load(f"folder:{pictures}", tmp_path / "cache")
+    assert again.content_hash == first.content_hash and again.train_files == first.train_files
 
 
 def test_folder_without_a_split_is_split(tmp_path: Path) -> None:
@@ -85,6 +89,26 @@ def test_folder_without_a_split_is_split(tmp_path: Path) -> None:
     found = load(f"folder:{tmp_path / 'x'}", tmp_path / "cache")
     assert found.train_x.shape == (16, 1, 8, 8) and found.test_x.shape == (4, 1, 8, 8)
     assert torch.bincount(found.test_y).tolist() == [2, 2]
+    colours = [f"{'ab'[colour % 20]}/{colour // 20}.png" for colour in found.train_x[:, 0, 0, 0].tolist()]
+    assert found.train_files == tuple(colours) and len({*found.train_files, *found.other_files}) == 20
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda d: with_validation(d, 0.4), lambda d: with_imbalance(d, [0.3, 1], 0), lambda d: with_label_noise(d, 1, 0)],
+)
+def test_samples_keep_their_files(pictures: Path, tmp_path: Path, change: Callable[[Dataset], Dataset]) -> None:
+    """The colour of an image, 40 a class and 10 an image, says which file it came from."""
+    whole = load(f"folder:{pictures}", tmp_path / "cache")
+    found = change(whole)
+    colours = found.train_x[:, 0, 0, 0].tolist()
+    assert found.train_files == tuple(f"train/{('cat', 'dog')[c // 40]}/{c % 40 // 10}.png" for c in colours)
+    assert {*found.train_files, *found.other_files} == {*whole.train_files, *whole.other_files}
+
+
+def test_data_without_files_have_no_names() -> None:
+    for name in ("digits", "diabetes"):
+        assert load(name).train_files == with_validation(load(name)).train_files == ()
 
 
 @pytest.mark.parametrize(("suffix", "side"), [("", 32), ("@16", 16)])

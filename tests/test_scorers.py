@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlib.models import build
-from kdlib.scorers import SCORERS, Signals, dynamics, errors, geometry, memorization
+from kdlib.scorers import SCORERS, VIEW_SCORERS, Signals, dynamics, errors, geometry, memorization
 from kdlib.scorers.gradients import grand, grand_last, is_plain, layerwise_norm, vectorised_norm
 from kdlib.scorers.released import released_scores
 from kdlib.scorers.signals import AXES
@@ -44,6 +44,8 @@ def signals() -> Signals:
         embedding=g.normal(size=(N, 4)).astype(np.float32),
         subset_correct=g.random((20, N)) < 0.7,
         trained=g.random((20, N)) < 0.7,
+        view_difficulty=g.random((3, N)),
+        released=g.normal(size=N),
     )
 
 
@@ -55,28 +57,31 @@ def reordered(s: Signals, order: np.ndarray) -> Signals:
 # -- every entry of the registry
 
 
-@pytest.mark.parametrize("name", SCORERS)
+ENTRIES = {**SCORERS, **{f"{name} over views": scorer for name, scorer in VIEW_SCORERS.items()}}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
 def test_scores_are_finite_pure_and_usable(name: str) -> None:
     s, y = signals(), labels()
     before = {f.name: getattr(s, f.name).copy() for f in dataclasses.fields(s)}
-    first, again = (SCORERS[name](s, y, rng(1)) for _ in range(2))
+    first, again = (ENTRIES[name](s, y, rng(1)) for _ in range(2))
     assert first.shape == (N,) and first.dtype == np.float64 and np.isfinite(first).all()
     assert np.array_equal(first, again)
     assert all(np.array_equal(getattr(s, field), value) for field, value in before.items())
     assert len(keep_indices(first, 0.5, labels=y, rng=rng())) == N // 2
 
 
-@pytest.mark.parametrize("name", [n for n in SCORERS if n != "random"])
+@pytest.mark.parametrize("name", [n for n in ENTRIES if n != "random"])
 def test_permuting_samples_permutes_scores(name: str) -> None:
     s, y, order = signals(), labels(), rng(5).permutation(N)
-    scores = SCORERS[name](s, y, rng())
-    assert np.allclose(SCORERS[name](reordered(s, order), y[order], rng()), scores[order], rtol=1e-12, atol=1e-12)
+    scores = ENTRIES[name](s, y, rng())
+    assert np.allclose(ENTRIES[name](reordered(s, order), y[order], rng()), scores[order], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [n for n in SCORERS if SCORERS[n].needs])
+@pytest.mark.parametrize("name", [n for n in ENTRIES if ENTRIES[n].needs])
 def test_a_missing_signal_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"lack {SCORERS[name].needs[0]}.*recorded: none"):
-        SCORERS[name](Signals(), labels(), rng())
+    with pytest.raises(ValueError, match=f"lack {ENTRIES[name].needs[0]}.*recorded: none"):
+        ENTRIES[name](Signals(), labels(), rng())
 
 
 def test_signals_and_labels_must_agree() -> None:
@@ -333,25 +338,25 @@ def table(tmp_path: Path, text: str) -> Path:
 def test_released_scores_follow_the_files(tmp_path: Path) -> None:
     path = table(tmp_path, ",filename,score\n0,img_2.JPEG,0.2\n1,img_0.JPEG,-1.5\n2,img_1.JPEG,3\n")
     assert released_scores(path, NAMES).tolist() == [-1.5, 3.0, 0.2]
-    assert released_scores(path, NAMES[::-1], high="drop").tolist() == [-0.2, -3.0, 1.5]
-    assert released_scores(path, NAMES[:1], extra_rows="ignore").tolist() == [-1.5]
+    assert released_scores(path, NAMES[::-1], score_high="drop").tolist() == [-0.2, -3.0, 1.5]
+    assert released_scores(path, NAMES[:1], score_extra="ignore").tolist() == [-1.5]
 
 
 def test_released_scores_by_folder_and_without_header(tmp_path: Path) -> None:
     path = table(tmp_path, "".join(f"{f},{i}.5\n" for i, f in enumerate(FILES)))
-    assert released_scores(path, FILES, parts=2).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
-    with pytest.raises(ValueError, match="3 files share a name"):
+    assert released_scores(path, FILES, score_parts=2).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    with pytest.raises(ValueError, match=r"3 files share a name \(try score_parts=2\)"):
         released_scores(path, FILES)
 
 
 def test_released_columns_are_named_or_told_apart(tmp_path: Path) -> None:
     path = table(tmp_path, "img,el2n,mem\n" + "".join(f"{n},{i},{-i}\n" for i, n in enumerate(NAMES)))
-    with pytest.raises(ValueError, match="any of el2n, mem could be the score column"):
+    with pytest.raises(ValueError, match="any of el2n, mem could be the score_column"):
         released_scores(path, NAMES)
-    assert released_scores(path, NAMES, score="mem").tolist() == [0, -1, -2]
+    assert released_scores(path, NAMES, score_column="mem").tolist() == [0, -1, -2]
     with pytest.raises(ValueError, match="did you mean 'el2n'"):
-        released_scores(path, NAMES, score="el2")
-    with pytest.raises(ValueError, match="no column looks like the image column"):
+        released_scores(path, NAMES, score_column="el2")
+    with pytest.raises(ValueError, match="no column looks like the score_image"):
         released_scores(table(tmp_path, "a,b\n1,2\n"), NAMES)
 
 
@@ -370,9 +375,24 @@ def test_released_tables_with_gaps_are_refused(tmp_path: Path, rows: str, messag
         released_scores(table(tmp_path, "file,score\n" + rows), NAMES)
 
 
+def test_rows_of_known_other_files_are_no_mistake(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,score\n" + "".join(f"{n},{i}\n" for i, n in enumerate(NAMES)))
+    assert released_scores(path, NAMES[1:], others=NAMES[:1]).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="1 rows name no known file"):
+        released_scores(path, NAMES[1:])
+
+
+@pytest.mark.parametrize("content", [b"", b"file,score\na.png,1\nb.png,1,2,3\n", b"\xff\xfe\x00\x01\n"])
+def test_a_released_file_that_is_no_table(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a CSV table: [^\n]+$"):
+        released_scores(path, NAMES)
+
+
 def test_released_choices(tmp_path: Path) -> None:
     path = table(tmp_path, "file,score\nimg_0.JPEG,1\n")
     with pytest.raises(ValueError, match="keep"):
-        released_scores(path, NAMES[:1], high="hard")
+        released_scores(path, NAMES[:1], score_high="hard")
     with pytest.raises(ValueError, match="no rows"):
         released_scores(table(tmp_path, "file,score\n"), NAMES)

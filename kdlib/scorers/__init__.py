@@ -11,7 +11,7 @@ from __future__ import annotations
 from kdlib.scorers import dynamics, errors, geometry, memorization
 from kdlib.scorers.signals import Scorer, Signals
 
-__all__ = ["SCORERS", "Scorer", "Signals"]
+__all__ = ["SCORERS", "VIEW_SCORERS", "Scorer", "Signals"]
 
 SCORERS: dict[str, Scorer] = {
     "random": Scorer(lambda s, y, rng: rng.random(len(y))),
@@ -32,4 +32,10 @@ SCORERS: dict[str, Scorer] = {
     "herding_argmax": Scorer(lambda s, y, rng: geometry.herding(s.embedding, y, "argmax"), ("embedding",)),
     "herding_centre": Scorer(lambda s, y, rng: -geometry.class_distance(s.embedding, y, "mean"), ("embedding",)),
     "moderate": Scorer(lambda s, y, rng: geometry.class_distance(s.embedding, y), ("embedding",)),
+    "released": Scorer(lambda s, y, rng: s.released, ("released",)),
+}
+
+# The same difficulty over augmented views instead of the clean image (`Run.score_views`), where there is such a form.
+VIEW_SCORERS: dict[str, Scorer] = {
+    "difficulty": Scorer(lambda s, y, rng: s.view_difficulty.mean(axis=0), ("view_difficulty",)),
 }

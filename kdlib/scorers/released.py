@@ -3,7 +3,7 @@
 Tables released with "Beyond neural scaling laws" (Sorscher et al. 2022) and the like list a metric per
 training image in the direction high = KEEP (some were sign-flipped to get there). That is the direction of
 every score here, since `keep_indices` at its default centre keeps the highest; a table that runs the other
-way takes `high="drop"`.
+way takes `score_high="drop"`. The arguments are named as the knobs of `Run`, so that one message fits both.
 """
 
 from __future__ import annotations
@@ -20,38 +20,45 @@ from kdlib.errors import choose
 
 IMAGE_ENDINGS = {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 SIGN = {"keep": 1.0, "drop": -1.0}
+EXTRA = ("error", "ignore")
 
 
 def released_scores(
     table: str | Path,
     files: Sequence[str | Path],
     *,
-    image: str | None = None,
-    score: str | None = None,
-    high: str = "keep",
-    parts: int = 1,
-    extra_rows: str = "error",
+    score_image: str = "",
+    score_column: str = "",
+    score_high: str = "keep",
+    score_parts: int = 1,
+    score_extra: str = "error",
+    others: Sequence[str | Path] = (),
 ) -> NDArray[np.float64]:
     """Scores of the samples `files` from a CSV table, (N,) in the order of `files`.
 
-    image, score: the columns; None finds them if only one column can be meant (image file names; numbers)
-    high:         what a high score in the table means, "keep" (default) or "drop" (the sign is then flipped)
-    parts:        how many trailing parts of a path make its name: 1 "a.JPEG", 2 "n01440764/a.JPEG"
-    extra_rows:   "error" refuses rows for files that are not among `files`, "ignore" skips them
-    Raises ValueError for columns that cannot be told, files without a row, rows without a file, rows or files
-    that share a name, and scores that are not finite; each message counts them and shows the first few.
+    score_image, score_column: the columns; "" finds them if only one can be meant (image file names; numbers)
+    score_high:   what a high score in the table means, "keep" (default) or "drop" (the sign is then flipped)
+    score_parts:  how many trailing parts of a path make its name: 1 "a.JPEG", 2 "n01440764/a.JPEG"
+    score_extra:  "error" refuses rows for unknown files, "ignore" skips them
+    others:       files besides `files` that a row may name, such as held-out images
+    Raises ValueError for a file that is no CSV table, columns that cannot be told, files without a row, rows
+    without a file, rows or files that share a name, and scores that are not finite; each message counts them and
+    shows the first few.
     """
-    sign = choose("meaning of a high score", high, SIGN)
-    choose("extra_rows", extra_rows, {"error": 0, "ignore": 0})
+    sign = choose("score_high", score_high, SIGN)
+    choose("score_extra", score_extra, dict.fromkeys(EXTRA))
     frame = _read(Path(table))
-    names = _names(frame[_image_column(frame, image)].astype(str), parts)
-    values = pd.to_numeric(frame[_score_column(frame, score, image)], errors="coerce").to_numpy(np.float64)
-    wanted = _names(map(str, files), parts)
-    _refuse("files share a name (try parts=2)", wanted[wanted.duplicated()])
+    image = _column(frame, score_image, "score_image", _could_be_image)
+    column = _column(frame, score_column, "score_column", lambda f, c: c != image and _could_be_score(f, c))
+    names = _names(frame[image].astype(str), score_parts)
+    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
+    wanted = _names(map(str, files), score_parts)
+    _refuse(f"files share a name (try score_parts={score_parts + 1})", wanted[wanted.duplicated()])
     _refuse("rows repeat a file name", names[names.duplicated()])
     _refuse("files have no row", wanted[~wanted.isin(names)])
-    if extra_rows == "error":
-        _refuse("rows name no known file (extra_rows='ignore' skips them)", names[~names.isin(wanted)])
+    if score_extra == "error":
+        known = pd.concat([wanted, _names(map(str, others), score_parts)])
+        _refuse("rows name no known file (score_extra='ignore' skips them)", names[~names.isin(known)])
     scores = sign * pd.Series(values, index=names).loc[wanted].to_numpy()
     _refuse("scores are not finite numbers", wanted[~np.isfinite(scores)])
     return scores
@@ -59,36 +66,36 @@ def released_scores(
 
 def _read(table: Path) -> pd.DataFrame:
     """The table; a first line that holds an image name is a row, not a header."""
-    frame = pd.read_csv(table)
-    if any(_is_image(column) for column in frame.columns):
-        frame = pd.read_csv(table, header=None)
-        frame.columns = [str(c) for c in frame.columns]
+    try:
+        frame = pd.read_csv(table)
+        if any(_is_image(column) for column in frame.columns):
+            frame = pd.read_csv(table, header=None)
+            frame.columns = [str(c) for c in frame.columns]
+    except ValueError as problem:  # pandas' parsing errors and undecodable bytes are ValueErrors of several lines
+        raise ValueError(f"not a CSV table: {' '.join(str(problem).split())}") from problem
     if frame.empty:
         raise ValueError(f"{table} has no rows")
     return frame
 
 
-def _image_column(frame: pd.DataFrame, named: str | None) -> str:
-    return _column(frame, named, "image", lambda c: frame[c].dtype.kind not in "biufc" and _is_image(frame[c].iloc[0]))
+def _could_be_image(frame: pd.DataFrame, column: str) -> bool:
+    return frame[column].dtype.kind not in "biufc" and _is_image(frame[column].iloc[0])
 
 
-def _score_column(frame: pd.DataFrame, named: str | None, image: str | None) -> str:
-    def could_be(column: str) -> bool:
-        values = frame[column]
-        row_number = column.startswith("Unnamed") and np.array_equal(values, np.arange(len(values)))
-        return is_numeric_dtype(values) and not is_bool_dtype(values) and not row_number and column != image
-
-    return _column(frame, named, "score", could_be)
+def _could_be_score(frame: pd.DataFrame, column: str) -> bool:
+    values = frame[column]
+    row_number = column.startswith("Unnamed") and np.array_equal(values, np.arange(len(values)))
+    return is_numeric_dtype(values) and not is_bool_dtype(values) and not row_number
 
 
-def _column(frame: pd.DataFrame, named: str | None, role: str, could_be: Callable[[str], bool]) -> str:
-    columns = {str(c): c for c in frame.columns}
-    if named is not None:
-        return choose(f"{role} column", named, columns)
-    found = [c for c in columns if could_be(c)]
+def _column(frame: pd.DataFrame, named: str, knob: str, could_be: Callable[[pd.DataFrame, str], bool]) -> str:
+    columns = {str(c): str(c) for c in frame.columns}
+    if named:
+        return choose(knob, named, columns)
+    found = [c for c in columns if could_be(frame, c)]
     if len(found) != 1:
         which = f"any of {', '.join(found)} could be" if found else "no column looks like"
-        raise ValueError(f"{which} the {role} column; name it: {role}=<one of {', '.join(columns)}>")
+        raise ValueError(f"{which} the {knob}; name it: {knob}=<one of {', '.join(columns)}>")
     return found[0]
 
 

@@ -22,6 +22,8 @@ AXES = {
     "embedding": "ND",
     "subset_correct": "SN",
     "trained": "SN",
+    "view_difficulty": "RN",
+    "released": "N",
 }
 # A run count may differ between fields: GraNd is often taken from other networks than the training dynamics.
 FREE_AXES = "R"
@@ -44,6 +46,10 @@ class Signals:
     embedding: NDArray[np.floating] | None = None  # (N, D) penultimate features of the last run
     subset_correct: NDArray[np.bool_] | None = None  # (S, N) subset model s right on sample n
     trained: NDArray[np.bool_] | None = None  # (S, N) subset model s was trained on sample n
+    view_difficulty: NDArray[np.floating] | None = (
+        None  # (R, N) cross-entropy after training, mean over augmented views
+    )
+    released: NDArray[np.floating] | None = None  # (N,) a published table's scores, high = keep
 
     def __post_init__(self) -> None:
         seen: dict[str, tuple[int, str]] = {}
