@@ -265,8 +265,10 @@ def measure(size: Size, parts: Sequence[str], folder: Path) -> list[Row]:
     say(f"peak float32 matrix product, one thread: {peak:.0f} GFLOP/s\n\n{HEADER}")
     rows: list[Row] = []
     for name in parts:
+        start = time.perf_counter()
         new = PARTS[name](size, folder, peak)
         say("\n".join(row.line() for row in new))
+        print(f"{name}: measured in {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
         rows += new
     return rows
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kdlib import seeds
 from kdlib.data import Dataset
-from kdlib.devices import keep_freed_memory, resolve_device
+from kdlib.devices import forward_batch, keep_freed_memory, resolve_device
 from kdlib.graphs import GraphedStep
 from kdlib.infobatch import InfoBatch
 from kdlib.recipe import PRECISIONS, SCHEDULES, Recipe, batches
@@ -242,18 +242,18 @@ def predict(
     data: Dataset,
     *,
     device: torch.device | None = None,
-    batch: int = 500,
+    batch: int | None = None,
     members: int = 1,
 ) -> Tensor:
     """Logits float32 (N, K) of uint8 images (N,C,H,W), un-augmented, the model in eval mode (left in its mode before).
 
-    `members` > 1: `model` is a `Stack`, the logits are (R, N, K).
+    `members` > 1: `model` is a `Stack`, the logits are (R, N, K). `batch`: images at once; None chooses by their size.
     """
     device = device or next(model.parameters()).device
     was_training = model.training
     model.eval()
     parts = []
-    for part in x.split(batch):
+    for part in x.split(batch or forward_batch(x, device)):
         images = normalise(part.to(device), data.mean, data.std)
         if members > 1:
             images = images[None].expand(members, *images.shape)
