@@ -177,7 +177,8 @@ def _execute(jobs: list[Job], work: Work, wait: bool, workers: int, cluster: Any
 
 
 def plan(module: Any, runs: dict[int, Any], together: bool = True) -> list[Job]:
-    """Jobs for the executors. Runs that need a teacher or signals nobody has met yet go first.
+    """Jobs for the executors: first the runs that need a teacher or signals nobody has met yet, then those that need
+    nothing (they keep the other workers busy meanwhile), then the rest.
 
     Runs that can train in one company (equal `module.company_key`) become one job of `COMPANY_SIZE` at most. The
     number of workers plays no part in it, so that a sweep has the same companies, and rows, on every executor.
@@ -186,10 +187,13 @@ def plan(module: Any, runs: dict[int, Any], together: bool = True) -> list[Job]:
     met: set[str] = set()
     first: list[int] = []
     later: list[int] = []
+    free: set[int] = set()
     for place, run in runs.items():
-        new = {key(kind, description) for kind, description in needs(run)} - met
-        met |= new
-        (first if new else later).append(place)
+        needed = {key(kind, description) for kind, description in needs(run)}
+        (first if needed - met else later).append(place)
+        met |= needed
+        if not needed:
+            free.add(place)
     shape_of = getattr(module, "company_key", lambda run: None) if together else lambda run: None
     companies: dict[Any, list[int]] = {}
     for place in first + later:
@@ -199,7 +203,7 @@ def plan(module: Any, runs: dict[int, Any], together: bool = True) -> list[Job]:
     for company in companies.values():
         size = math.ceil(len(company) / math.ceil(len(company) / COMPANY_SIZE))  # parts of nearly equal size
         jobs += [_job(company[start : start + size], runs) for start in range(0, len(company), size)]
-    return jobs
+    return sorted(jobs, key=lambda job: 0 if set(first) & set(job.places) else 1 if free >= set(job.places) else 2)
 
 
 def _job(places: list[int], runs: dict[int, Any]) -> Job:

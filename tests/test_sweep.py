@@ -81,6 +81,13 @@ def test_distinct_teachers_are_asked_for_first():
     assert [job.runs[0]["width"] for job in jobs] == [2, 3, 4, 2, 3, 4]
 
 
+def test_runs_without_a_teacher_fill_the_time_until_it_is_there(monkeypatch):
+    needs = tiny_experiment.needed_artefacts
+    monkeypatch.setattr(tiny_experiment, "needed_artefacts", lambda run: needs(run) if run.seed < 2 else [])
+    runs = points(tiny_experiment.Run, {"seed": [0, 1, 2, 3]}, {"width": 2})
+    assert [job.places for job in plan(tiny_experiment, dict(enumerate(runs)))] == [(0,), (2,), (3,), (1,)]
+
+
 def test_companies_are_parts_of_equal_size(monkeypatch):
     monkeypatch.setattr(tiny_experiment, "company_key", lambda run: run.width, raising=False)
     runs = points(tiny_experiment.Run, {"width": [2, 3], "seed": list(range(10))}, {})
