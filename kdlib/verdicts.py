@@ -118,7 +118,8 @@ def robust_at_large_f(table: pd.DataFrame, from_f: float = 0.5) -> Verdict:
         return _missing("D4", f"of several prunings from f = {from_f:g}")
     with_kd, narrower = interval(per_seed[0.5]), interval(per_seed[0.0] - per_seed[0.5])
     verdict = decide_all([decide(Interval(-with_kd.mean, with_kd.half, with_kd.n), -1.0), decide(narrower)])
-    return Verdict("D4", verdict, f"spread with KD {with_kd.mean:.1f} ± {with_kd.half:.1f}, narrower by {narrower}")
+    numbers = f"spread with KD {with_kd.mean:.2f} ± {with_kd.half:.2f}, narrower by {narrower.mean:+.2f} ± {narrower.half:.2f}"
+    return Verdict("D4", verdict, numbers)
 
 
 def part_is_enough(table: pd.DataFrame, full: Interval | None, at_most: float = 0.5) -> Verdict:
