@@ -88,6 +88,15 @@ def test_views_are_part_of_the_signals_key() -> None:
     assert describe(unpruned[0]) == describe(unpruned[1]) and not ids(unpruned[1])
 
 
+def test_runs_that_differ_in_their_scores_train_side_by_side() -> None:
+    changes = [{}, {"score_views": 4}, {"score_model": "resnet8"}]
+    runs = [Run(**VIEWS, **change) for change in changes]  # type: ignore[arg-type]
+    runs += [dataclasses.replace(runs[0], scorer="memorization", score_subsets=n) for n in (4, 5)]
+    table = {"score_column": "a", "score_image": "b", "score_high": "drop", "score_parts": 2, "score_extra": "ignore"}
+    runs.append(dataclasses.replace(runs[0], scorer="released", score_file="x.csv", **table))  # type: ignore[arg-type]
+    assert company_key(runs[0]) is not None and len({company_key(r) for r in runs}) == 1
+
+
 # -- memorization
 
 
@@ -116,6 +125,13 @@ def test_dkd_knobs_are_the_arguments_of_the_loss() -> None:
     assert objective.at_epoch(8) is objective is not objective.at_epoch(7)
     usual = Objective(Run(loss="dkd"), None).at_epoch(5)(student, teacher, labels)
     assert torch.equal(usual, dkd(student, teacher, labels, alpha=0.5, tau=4.0, epoch=5))
+
+
+def test_dkd_knobs_matter_to_dkd_alone() -> None:
+    changed = {"dkd_target_weight": 2.0, "dkd_non_target_weight": 2.0, "dkd_warmup_epochs": 3.0}
+    assert describe(Run(loss="kd", **changed)) == describe(Run(loss="kd"))  # type: ignore[arg-type]
+    for name, value in changed.items():
+        assert describe(Run(loss="dkd", **{name: value})) != describe(Run(loss="dkd"))  # type: ignore[arg-type]
 
 
 def test_dkd_knobs_have_the_losses_defaults() -> None:
