@@ -111,7 +111,7 @@ LIVE: dict[str, Callable[[Facts], None]] = {
 
 
 def facts(case: Facts, inputs: Facts) -> Facts:
-    name = case["name"].rsplit("/", 1)[1]
+    name = case["name"].split("/")[1]
     found = copy.deepcopy(json.loads(FILE.read_text())[name]["facts"])
     LIVE.get(name, lambda unchanged: None)(found)
     return found

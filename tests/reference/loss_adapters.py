@@ -258,7 +258,9 @@ def _factor_name(name: str) -> str:
 
 def vid(case: Case, inputs: Inputs) -> dict[str, Any]:
     s, t = leaf(inputs["f_s"]), leaf(inputs["f_t"])
-    module = losses.VIDLayer(s.shape[1], t.shape[1], eps=case["params"]["eps"]).to(s.dtype)
+    p = case["params"]
+    options = {own: p[theirs] for theirs, own in (("eps", "eps"), ("init_pred_var", "initial_variance")) if theirs in p}
+    module = losses.VIDLayer(s.shape[1], t.shape[1], **options).to(s.dtype)
     weights = load(module, inputs, str)
     value = module(s, t)
     return {"value": number(value), "grad": gradients(value, {"f_s": s} | weights)}
@@ -279,12 +281,18 @@ def cc(case: Case, inputs: Inputs) -> dict[str, Any]:
     return {"value": number(value), "grad": gradients(value, {"f_s": s} | weights)}
 
 
+def _projector(name: str) -> str:
+    """The reference counts from 1: "proj1.linear.weight" is "projectors.0.weight"."""
+    projector, kind = name.split(".linear.")
+    return f"projectors.{int(projector.removeprefix('proj')) - 1}.{kind}"
+
+
 def pefd(case: Case, inputs: Inputs) -> dict[str, Any]:
     s, t = leaf(inputs["f_s"]), leaf(inputs["f_t"])
     student, teacher = as_features([s], s), as_features([t], t)
     count = case["params"]["num_projectors"]
     module = make(losses.PEFD, student, teacher, num_projectors=count)
-    weights = load(module, inputs, lambda name: f"projectors.{int(name[4]) - 1}.{name.rsplit('.', 1)[1]}")
+    weights = load(module, inputs, _projector)
     value = module(student, teacher, None, None)
     return {
         "value": number(value),

@@ -20,7 +20,7 @@ NAMES = {"shufflev1": "shufflenetv1", "shufflev2": "shufflenetv2"}  # others dif
 
 def build_like(case: dict[str, Any], num_classes: int, image: np.ndarray) -> Network:
     """The case's network in float64, for images of the given (B, C, H, W) shape."""
-    name = case["name"].rsplit("/", 1)[1].lower()
+    name = case["name"].split("/")[1].lower()
     return build(NAMES.get(name, name), num_classes, image.shape[1], image.shape[2]).double()
 
 

@@ -42,22 +42,42 @@ def generator() -> np.random.Generator:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    return torch.softmax(torch.from_numpy(np.asarray(logits)), dim=-1).numpy()
+    return torch.softmax(torch.from_numpy(logits).double(), dim=-1).numpy()
 
 
 # -- forgetting
 
 
+# The words in which a case says what a column of `acc` becomes, epoch by epoch: (pattern, its numbers and E -> values).
+COLUMN_RULES: tuple[tuple[str, Callable[..., Any]], ...] = (
+    (r"all ([01])", lambda epochs, value: epochs * 0 + value),
+    (r"0 then 1 from epoch E//(\d+)", lambda epochs, parts: epochs >= len(epochs) // parts),
+    (r"0 then 1 from epoch (\d+)", lambda epochs, first: epochs >= first),
+    (r"epoch%(\d+)", lambda epochs, period: epochs % period),
+    (r"only epoch (\d+) is 1", lambda epochs, only: epochs == only),
+)
+
+
+def column_values(text: str, epochs: int) -> np.ndarray:
+    for pattern, rule in COLUMN_RULES:
+        if found := re.fullmatch(pattern, text.strip()):
+            return rule(np.arange(epochs), *map(int, found.groups()))
+    raise ValueError(f"the case changes a column in words that no rule knows: {text!r}")
+
+
 def overridden(array: np.ndarray, text: str | None) -> np.ndarray:
-    """Apply the changes a case describes in words: columns of `acc`, or "mask[:,0]=1 after generation"."""
+    """Apply the changes a case describes in words: "0 -> all 0; 3 -> epoch%2", or "mask[:,0]=1 after generation"."""
     array = np.array(array)
-    for column, value in re.findall(r"mask\[:,\s*(\d+)\]\s*=\s*(\d+)", text or ""):
+    if not text:
+        return array
+    whole = re.findall(r"\[:,\s*(\d+)\]\s*=\s*(\d+)", text)
+    columns = re.findall(r"(\d+) -> ([^;]+)", text)
+    if not whole and not columns:
+        raise ValueError(f"the case changes its input in words that no rule knows: {text!r}")
+    for column, value in whole:
         array[:, int(column)] = int(value)
-    if text and text.startswith("columns of acc"):
-        epochs = np.arange(len(array))
-        rules = [epochs < 0, epochs >= 0, epochs >= len(array) // 2, epochs % 2 == 1, epochs == 0]
-        for column, rule in enumerate(rules):
-            array[:, column] = rule
+    for column, values in columns:
+        array[:, int(column)] = column_values(values, len(array))
     return array
 
 
@@ -258,8 +278,8 @@ def infobatch(case: Case, inputs: Inputs) -> Case:
     losses, params = inputs["loss"], case["params"]
     n, batch = len(losses), inputs["batch_loss"]
     legacy = np.random.RandomState(int(re.search(r"seed\((\d+)\)", params["rng"])[1]))
-    sampler = InfoBatch(n, 10, prune_ratio=params["prune_ratio"], delta=params["delta"], exact=False, rng=legacy)
-    sampler.epoch = 1  # the losses below are those of a first epoch
+    sampler = InfoBatch(n, 2, prune_ratio=params["prune_ratio"], delta=1.0, exact=False, rng=legacy)
+    sampler.epoch = 1  # the losses below are those of a first epoch, the pruning that of the second
     sampler.update(np.arange(n), losses)
     kept = np.sort(sampler.epoch_order())
     below = int((sampler.losses < sampler.losses.mean()).sum())
@@ -282,7 +302,8 @@ def infobatch(case: Case, inputs: Inputs) -> Case:
 def infobatch_schedule(case: Case, inputs: Inputs) -> Case:
     params = case["params"]
     n, epochs = params["n"], params["num_epochs"]
-    sampler = InfoBatch(n, epochs, prune_ratio=params["prune_ratio"], delta=params["delta"], rng=generator())
+    options = {"prune_ratio": params["prune_ratio"], "delta": params["delta"], "exact": False}
+    sampler = InfoBatch(n, epochs, **options, rng=generator())
     seen = []
     for _ in range(epochs):
         seen.append(len(list(sampler)))
@@ -290,7 +311,7 @@ def infobatch_schedule(case: Case, inputs: Inputs) -> Case:
     whole = [e for e in range(1, epochs) if seen[e] == n]
     return {
         "samples_per_epoch_head": seen[: len(case["output"]["samples_per_epoch_head"])],
-        "first_unpruned_epoch_after_start": whole[0],
+        "first_unpruned_epoch_after_start": whole[0] if whole else None,
         "n_pruned_epochs": sum(count < n for count in seen),
         "max_weight_in_last_epoch": sampler.weights.max(),
     }
@@ -359,6 +380,6 @@ ADAPTERS: dict[str, Callable[[Case, Inputs], Case]] = {
     "score/infobatch_schedule": infobatch_schedule,
     "formula/medium_difficulty": medium_difficulty,
     "formula/ridge_self_distillation": ridge_self_distillation,
-    "formula": theorem1_counterexample,
+    "formula/theorem1_counterexample": theorem1_counterexample,
 }
 PORTABLE: dict[str, Callable[[Case], Case]] = {"score/ccs": ccs_portable, "score/uniform": uniform_portable}
