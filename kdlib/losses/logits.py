@@ -104,7 +104,8 @@ def decoupled_kl(
     Non-target part: KL between their softmaxes over the other K - 1 classes.
 
     The reference code masks the label's logit by -1000 and takes logarithms of probabilities, which overflows
-    in float32 at logit gaps of about 100. Here the label's column is removed and everything stays in log space.
+    in float32 at logit gaps of about 100. Here the label's column is removed and everything stays in log space; the
+    non-target softmax starts from the logits, since log-probabilities near -1e4 have no digits left for small gaps.
     """
     _check_tau(tau)
     num_classes = student.shape[-1]
@@ -118,10 +119,9 @@ def decoupled_kl(
 
     def parts(logits: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = F.log_softmax(logits / tau, dim=-1)
-        rest = log_probs.gather(1, others)
-        log_target = log_probs.gather(1, labels[:, None])
-        binary = torch.cat([log_target, rest.logsumexp(1, keepdim=True)], dim=1)  # log(p_label, 1 - p_label)
-        return binary, F.log_softmax(rest, dim=-1)
+        log_others = log_probs.gather(1, others).logsumexp(1, keepdim=True)
+        binary = torch.cat([log_probs.gather(1, labels[:, None]), log_others], dim=1)  # log(p_label, 1 - p_label)
+        return binary, F.log_softmax(logits.gather(1, others) / tau, dim=-1)
 
     def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
         return F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(-1)

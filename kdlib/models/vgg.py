@@ -1,4 +1,4 @@
-"""VGG-8, VGG-13, VGG-16 with batch norm, for small images (Simonyan & Zisserman 2015, arXiv 1409.1556)."""
+"""VGG-8, -11, -13, -16 and -19 with batch norm, for small images (Simonyan & Zisserman 2015, arXiv 1409.1556)."""
 
 from __future__ import annotations
 
