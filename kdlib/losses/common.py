@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,25 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         yield
+
+
+class LearnedLoss(nn.Module):
+    """Base of the losses with learned parameters: the constructor of `FeatureLoss.make`, seeded; `options` go to `setup`.
+
+    A method writes `setup(student, teacher, *, <its options>)`, which checks the pair and draws the parameters, and
+    `forward`. TypeError for an option that the method does not have, ValueError as `setup` says.
+    """
+
+    def __init__(
+        self, student: Features, teacher: Features, *, num_samples: int, num_classes: int, seed: int, **options: Any
+    ) -> None:
+        super().__init__()
+        self.num_samples, self.num_classes, self.seed = num_samples, num_classes, seed
+        with seeded(seed):
+            self.setup(student, teacher, **options)
+
+    def setup(self, *args: Any, **options: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no setup")
 
 
 def after_stem(features: Features) -> list[Tensor]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlib.losses.common import seeded
+from kdlib.losses.common import LearnedLoss
 from kdlib.models.features import Features
 
 EPS = 1e-7  # keeps the noise-contrastive ratios away from 0
@@ -25,7 +25,7 @@ def contrast(scores: Tensor, num_samples: int) -> Tensor:
     return -(log_positive.sum() + log_negative.sum()) / len(scores)
 
 
-class CRD(nn.Module):
+class CRD(LearnedLoss):
     """CRD: tell a sample's own teacher embedding from those of samples of other classes, and the reverse.
 
     Both embeddings are linear + L2 norm (trained, the teacher's too). Two memories (num_samples, dim) hold a
@@ -48,34 +48,29 @@ class CRD(nn.Module):
     normaliser: Tensor
     classes: Tensor
 
-    def __init__(
+    def setup(
         self,
         student: Features,
         teacher: Features,
         *,
-        num_samples: int,
-        num_classes: int,
-        seed: int,
         dim: int = 128,
         negatives: int | None = None,
         temperature: float = 0.07,
         momentum: float = 0.5,
     ) -> None:
-        super().__init__()
+        num_samples = self.num_samples
         if num_samples < 2:
             raise ValueError(f"CRD contrasts samples with each other and needs at least 2, got {num_samples}")
-        with seeded(seed):
-            self.embed_student = nn.Linear(student.embedding.shape[1], dim)
-            self.embed_teacher = nn.Linear(teacher.embedding.shape[1], dim)
-            bound = (3 / dim) ** 0.5  # rows of norm about 1
-            for name in ("memory_student", "memory_teacher"):
-                self.register_buffer(name, torch.empty(num_samples, dim).uniform_(-bound, bound))
+        self.embed_student = nn.Linear(student.embedding.shape[1], dim)
+        self.embed_teacher = nn.Linear(teacher.embedding.shape[1], dim)
+        bound = (3 / dim) ** 0.5  # rows of norm about 1
+        for name in ("memory_student", "memory_teacher"):
+            self.register_buffer(name, torch.empty(num_samples, dim).uniform_(-bound, bound))
         self.register_buffer("normaliser", torch.full((2,), -1.0))  # Z of the student's and the teacher's scores
         self.register_buffer("classes", torch.full((num_samples,), -1))  # -1: not seen yet
         self.negatives = min(16384, num_samples) if negatives is None else negatives
         self.temperature, self.momentum = temperature, momentum
-        self.num_classes = num_classes
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(self.seed)
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
         negatives = self.draw(labels, index)
@@ -85,17 +80,16 @@ class CRD(nn.Module):
         """The loss for given negatives: embeddings (B, D), index (B,), negatives (B, M) -> scalar."""
         student, teacher = F.normalize(self.embed_student(student)), F.normalize(self.embed_teacher(teacher))
         rows = torch.cat([index[:, None], negatives], dim=1)  # (B, 1+M), the positive first
-        num_samples = len(self.memory_student)
         loss = student.new_zeros(())
         sides = ((student, self.memory_teacher), (teacher, self.memory_student))
         for side, (value, memory) in enumerate(sides):
             # One product with the whole memory, then a look-up: far smaller than gathering (B, 1+M, dim) rows.
             # The copy keeps what autograd saved apart from the update below.
             scores = torch.exp((value @ memory.clone().mT).gather(1, rows) / self.temperature)
-            mean = scores.detach().mean() * num_samples
+            mean = scores.detach().mean() * self.num_samples
             z = torch.where(self.normaliser[side] < 0, mean.to(self.normaliser), self.normaliser[side])
             self.normaliser[side] = z
-            loss = loss + contrast(scores / z, num_samples)
+            loss = loss + contrast(scores / z, self.num_samples)
         self._remember(student.detach(), teacher.detach(), index)
         return loss
 
@@ -108,7 +102,7 @@ class CRD(nn.Module):
     @torch.no_grad()
     def draw(self, labels: Tensor, index: Tensor) -> Tensor:
         """Negatives for a batch: labels (B,), index (B,) -> rows (B, M) of the memory, of other classes."""
-        num_samples = len(self.classes)
+        num_samples = self.num_samples
         if index.min() < 0 or index.max() >= num_samples:
             raise ValueError(f"CRD's memory has {num_samples} rows: index must lie in 0..{num_samples - 1}")
         self.classes[index] = labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlib.losses.common import BatchNorm, need_space, pool_to_smaller, seeded
+from kdlib.losses.common import BatchNorm, LearnedLoss, need_space, pool_to_smaller
 from kdlib.models.features import Features
 
 
@@ -68,7 +68,7 @@ class Translator(nn.Module):
         return self.encoder(x)
 
 
-class FT(nn.Module):
+class FT(LearnedLoss):
     """Factor transfer on the last map, plus `reconstruction_weight` times the paraphraser's reconstruction error.
 
     The paper first trains the paraphraser for 30 epochs, then freezes it. Here both learn together: the paraphraser by
@@ -78,26 +78,16 @@ class FT(nn.Module):
     ValueError where the maps are 1x1 (the factor loss is then constant) or the teacher has fewer than 1/rate channels.
     """
 
-    def __init__(
-        self,
-        student: Features,
-        teacher: Features,
-        *,
-        num_samples: int,
-        num_classes: int,
-        seed: int,
-        rate: float = 0.5,
-        reconstruction_weight: float = 1 / 200,
+    def setup(
+        self, student: Features, teacher: Features, *, rate: float = 0.5, reconstruction_weight: float = 1 / 200
     ) -> None:
-        super().__init__()
         s, t = student.maps[-1], teacher.maps[-1]
         need_space([(s, t)], "factor transfer")
         factors = int(t.shape[1] * rate)
         if factors < 1:
             raise ValueError(f"rate {rate} of {t.shape[1]} teacher channels leaves no factor; raise the rate")
-        with seeded(seed):
-            self.paraphraser = Paraphraser(t.shape[1], rate)
-            self.translator = Translator(s.shape[1], factors)
+        self.paraphraser = Paraphraser(t.shape[1], rate)
+        self.translator = Translator(s.shape[1], factors)
         self.reconstruction_weight = reconstruction_weight
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:

@@ -19,14 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlib.losses.common import (
-    Regressor,
-    after_stem,
-    need_space,
-    pair_maps,
-    pool_to_smaller,
-    seeded,
-)
+from kdlib.losses.common import LearnedLoss, Regressor, after_stem, need_space, pair_maps, pool_to_smaller
 from kdlib.models.features import Features
 
 Maps = Sequence[Tensor]
@@ -129,14 +122,13 @@ def make_neuron_selectivity(
     return MapLoss(neuron_selectivity)
 
 
-class FSP(nn.Module):
+class FSP(LearnedLoss):
     """FSP on all maps (see `flow`). RepDistiller runs it as a 30-epoch first stage; here it is a term of the loss.
 
     ValueError unless student and teacher have the same number (at least 2) of maps with the same channels.
     """
 
-    def __init__(self, student: Features, teacher: Features, *, num_samples: int, num_classes: int, seed: int) -> None:
-        super().__init__()
+    def setup(self, student: Features, teacher: Features) -> None:
         channels = [[m.shape[1] for m in features.maps] for features in (student, teacher)]
         if channels[0] != channels[1] or len(channels[0]) < 2:
             raise ValueError(
@@ -148,27 +140,16 @@ class FSP(nn.Module):
         return flow(student.maps, [m.detach() for m in teacher.maps]).sum()
 
 
-class FitNets(nn.Module):
+class FitNets(LearnedLoss):
     """FitNets hint (Romero et al. 2015, Eq. 3): mean squared error of the regressed student map, ReLU included.
 
     Map `hint_layer` (2, or the last) of each network; the regressor is conv + BatchNorm + ReLU (`Regressor`). The paper
     trains in two stages with half the squared norm; RepDistiller, followed here, in one, with the mean.
     """
 
-    def __init__(
-        self,
-        student: Features,
-        teacher: Features,
-        *,
-        num_samples: int,
-        num_classes: int,
-        seed: int,
-        hint_layer: int = 2,
-    ) -> None:
-        super().__init__()
+    def setup(self, student: Features, teacher: Features, *, hint_layer: int = 2) -> None:
         self.hint_layer = hint_layer
-        with seeded(seed):
-            self.regressor = Regressor(self.hint(student), self.hint(teacher), relu=True)
+        self.regressor = Regressor(self.hint(student), self.hint(teacher), relu=True)
 
     def hint(self, features: Features) -> Tensor:
         """The map that the hint reads."""
@@ -179,7 +160,7 @@ class FitNets(nn.Module):
         return hint_error(self.regressor(self.hint(student)), target)
 
 
-class AB(nn.Module):
+class AB(LearnedLoss):
     """AB (see `activation_boundary`) with a connector per layer: identity where shapes agree, else conv + BatchNorm.
 
     Made for maps before their ReLU. After a ReLU the teacher's sign is the same, but a dead student unit behind an
@@ -188,18 +169,16 @@ class AB(nn.Module):
     ValueError unless student and teacher have equally many maps.
     """
 
-    def __init__(self, student: Features, teacher: Features, *, num_samples: int, num_classes: int, seed: int) -> None:
-        super().__init__()
+    def setup(self, student: Features, teacher: Features) -> None:
         counts = len(after_stem(student)), len(after_stem(teacher))
         if counts[0] != counts[1]:
             raise ValueError(
                 f"AB needs equally many maps, got {counts[0]} of the student and {counts[1]} of the teacher"
             )
         pairs = pair_maps(after_stem(student), after_stem(teacher))
-        with seeded(seed):
-            self.connectors = nn.ModuleList(
-                nn.Identity() if s.shape[1:] == t.shape[1:] else Regressor(s, t, relu=False) for s, t in pairs
-            )
+        self.connectors = nn.ModuleList(
+            nn.Identity() if s.shape[1:] == t.shape[1:] else Regressor(s, t, relu=False) for s, t in pairs
+        )
 
     def per_layer(self, students: Maps, teachers: Maps, margin: float = 1.0) -> Tensor:
         """`activation_boundary` after the connectors, one value per layer (L,)."""
@@ -235,14 +214,12 @@ class VIDLayer(nn.Module):
         return 0.5 * ((self.regressor(student) - teacher) ** 2 / variance + variance.log()).mean()
 
 
-class VID(nn.Module):
+class VID(LearnedLoss):
     """VID (see `VIDLayer`) on all maps but the stem, summed over pairs; may be negative."""
 
-    def __init__(self, student: Features, teacher: Features, *, num_samples: int, num_classes: int, seed: int) -> None:
-        super().__init__()
+    def setup(self, student: Features, teacher: Features) -> None:
         pairs = pair_maps(after_stem(student), after_stem(teacher))
-        with seeded(seed):
-            self.layers = nn.ModuleList(VIDLayer(s.shape[1], t.shape[1]) for s, t in pairs)
+        self.layers = nn.ModuleList(VIDLayer(s.shape[1], t.shape[1]) for s, t in pairs)
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
         pairs = pair_maps(after_stem(student), [m.detach() for m in after_stem(teacher)])

@@ -158,14 +158,20 @@ def cross_entropy(
 
 
 def _combine(
-    hard: Tensor, labels: Tensor | None, soft: Callable[[], Tensor], ce_weight: Weight, kd_weight: Weight
+    hard: Tensor,
+    labels: Tensor | None,
+    soft: Callable[[], Tensor],
+    shares: tuple[Weight, Weight],
+    factors: Tensor | None,
 ) -> Tensor:
-    """ce_weight * CE + kd_weight * KD per sample; a term of weight 0 is not computed."""
-    if _absent(kd_weight):
-        return ce_weight * F.cross_entropy(hard, _need_labels(labels), reduction="none")
-    if _absent(ce_weight):
-        return kd_weight * soft()
-    return ce_weight * F.cross_entropy(hard, _need_labels(labels), reduction="none") + kd_weight * soft()
+    """share of CE * CE + share of KD * factors * KD per sample; a term of share 0 is not computed."""
+    ce_share, kd_share = shares
+    terms = []
+    if not _absent(ce_share) or _absent(kd_share):
+        terms.append(ce_share * F.cross_entropy(hard, _need_labels(labels), reduction="none"))
+    if not _absent(kd_share):
+        terms.append(kd_share * (soft() if factors is None else factors * soft()))
+    return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
 
 def _need_labels(labels: Tensor | None) -> Tensor:
@@ -196,14 +202,12 @@ def kd(
     both (`kdlib.losses.reshape`). `epoch` is not used. ValueError for tau <= 0, bad weights, a missing teacher
     or logits of unequal shape.
     """
-    ce_share, kd_share = term_weights(alpha, weighting)
 
     def soft() -> Tensor:
-        term = tau**2 * soft_kl(student, _need_teacher(teacher, student, "kd"), tau)
-        return term if kd_weight is None else kd_weight * term
+        return tau**2 * soft_kl(student, _need_teacher(teacher, student, "kd"), tau)
 
     _check_tau(tau)
-    return _combine(student if hard is None else hard, labels, soft, ce_share, kd_share)
+    return _combine(student if hard is None else hard, labels, soft, term_weights(alpha, weighting), kd_weight)
 
 
 def dkd(
@@ -230,22 +234,15 @@ def dkd(
 
     ValueError for fewer than 3 classes, tau <= 0, bad weights, a missing teacher or unequal shapes.
     """
-    ce_share, kd_share = term_weights(alpha, weighting)
 
     def soft() -> Tensor:
-        target, rest = decoupled_kl(
-            student,
-            _need_teacher(teacher, student, "dkd"),
-            labels,
-            tau=tau,
-            target_weight=target_weight,
-            non_target_weight=non_target_weight,
-        )
-        term = warm_up(epoch, warmup_epochs) * tau**2 * (target + rest)
-        return term if kd_weight is None else kd_weight * term
+        p = _need_teacher(teacher, student, "dkd")
+        weights = {"target_weight": target_weight, "non_target_weight": non_target_weight}
+        target, rest = decoupled_kl(student, p, labels, tau=tau, **weights)
+        return warm_up(epoch, warmup_epochs) * tau**2 * (target + rest)
 
     _check_tau(tau)
-    return _combine(student if hard is None else hard, labels, soft, ce_share, kd_share)
+    return _combine(student if hard is None else hard, labels, soft, term_weights(alpha, weighting), kd_weight)
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"cross_entropy": cross_entropy, "kd": kd, "dkd": dkd}

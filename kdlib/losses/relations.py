@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlib.losses.common import seeded
+from kdlib.losses.common import LearnedLoss
 from kdlib.models.features import Features
 
 
@@ -155,28 +155,16 @@ def make_relational(
     return RelationLoss(relational, _embedding)
 
 
-class CC(nn.Module):
+class CC(LearnedLoss):
     """CC on linear embeddings of both networks, to `dim` features; the teacher's embedding is trained too.
 
     kernel=False: `correlation`, RepDistiller's loss; both embeddings can shrink towards 0, which lowers it.
     kernel=True: `correlation_congruence`, the paper's.
     """
 
-    def __init__(
-        self,
-        student: Features,
-        teacher: Features,
-        *,
-        num_samples: int,
-        num_classes: int,
-        seed: int,
-        dim: int = 128,
-        kernel: bool = False,
-    ) -> None:
-        super().__init__()
-        with seeded(seed):
-            self.embed_student = nn.Linear(student.embedding.shape[1], dim)
-            self.embed_teacher = nn.Linear(teacher.embedding.shape[1], dim)
+    def setup(self, student: Features, teacher: Features, *, dim: int = 128, kernel: bool = False) -> None:
+        self.embed_student = nn.Linear(student.embedding.shape[1], dim)
+        self.embed_teacher = nn.Linear(teacher.embedding.shape[1], dim)
         self.function = correlation_congruence if kernel else correlation
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
@@ -191,27 +179,16 @@ def make_kernel_correlation(
     return CC(student, teacher, num_samples=num_samples, num_classes=num_classes, seed=seed, kernel=True)
 
 
-class PEFD(nn.Module):
+class PEFD(LearnedLoss):
     """PEFD (Chen et al. 2022): `cosine_distance` between the mean of several projections and the teacher's embedding.
 
     A projector is Linear + ReLU from the student's to the teacher's width; the outputs are averaged before they are
     normalised. Three projectors, differing by their initial weights only; all are trained.
     """
 
-    def __init__(
-        self,
-        student: Features,
-        teacher: Features,
-        *,
-        num_samples: int,
-        num_classes: int,
-        seed: int,
-        num_projectors: int = 3,
-    ) -> None:
-        super().__init__()
+    def setup(self, student: Features, teacher: Features, *, num_projectors: int = 3) -> None:
         widths = student.embedding.shape[1], teacher.embedding.shape[1]
-        with seeded(seed):
-            self.projectors = nn.ModuleList(nn.Linear(*widths) for _ in range(num_projectors))
+        self.projectors = nn.ModuleList(nn.Linear(*widths) for _ in range(num_projectors))
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
         projected = [F.relu(projector(student.embedding)) for projector in self.projectors]

@@ -57,8 +57,8 @@ def configuration(facts: Facts) -> None:
     facts["DKD"] |= {"T": default(dkd, "tau"), "WARMUP": default(dkd, "warmup_epochs")}
     facts["RKD"]["DISTANCE_WEIGHT"] = default(relational, "distance_weight")
     facts["RKD"]["ANGLE_WEIGHT"] = default(relational, "angle_weight")
-    facts["CRD"]["NCE"]["TEMPERATURE"] = default(CRD.__init__, "temperature")
-    facts["CRD"]["NCE"]["MOMENTUM"] = default(CRD.__init__, "momentum")
+    facts["CRD"]["NCE"]["TEMPERATURE"] = default(CRD.setup, "temperature")
+    facts["CRD"]["NCE"]["MOMENTUM"] = default(CRD.setup, "momentum")
     for theirs, ours in CONFIG_BETAS.items():
         facts[theirs]["LOSS"]["FEAT_WEIGHT"] = FEATURE_LOSSES[ours].tuned_beta
 
