@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdlib import seeds
 from kdlib.data import Dataset
-from kdlib.devices import resolve_device
+from kdlib.devices import forward_batch, resolve_device
 from kdlib.losses.logits import cross_entropy
 from kdlib.losses.regression import squared_error
 from kdlib.models import build
@@ -119,13 +119,13 @@ def _probabilities(model: nn.Module, data: Dataset) -> np.ndarray:
 
 
 @torch.no_grad()
-def embeddings(model: nn.Module, data: Dataset, batch: int = 128) -> np.ndarray:
+def embeddings(model: nn.Module, data: Dataset) -> np.ndarray:
     """Penultimate features float32 (N, D) of the clean training images, in eval mode."""
     device = next(model.parameters()).device
     model.eval()
     parts = [
         model.features(normalise(x.to(device), data.mean, data.std)).embedding.float().cpu()  # type: ignore[operator]
-        for x in data.train_x.split(batch)
+        for x in data.train_x.split(forward_batch(data.train_x, device))
     ]
     return torch.cat(parts).numpy()
 
