@@ -17,7 +17,7 @@ def soft_prune(
 
     losses: (N,) current losses, +inf where not yet known (such a sample stays). The m samples strictly below
     the mean of the known are candidates; of these floor(keep_ratio m), drawn at random, stay. All others stay
-    with weight 1. Kept candidates weigh m / kept (exact=True: at least one is kept, and the weights of the
+    with weight 1. Kept candidates weigh m / kept (exact=True, the default: at least one is kept, and the weights of the
     epoch sum to exactly N, so the expected gradient is that of the whole set) or 1 / keep_ratio (exact=False:
     as in the authors' code; the weights then sum to at most 1 / keep_ratio less than N).
     Qin et al. 2024, "InfoBatch: lossless training speed up by unbiased dynamic data pruning", Sec. 3.
@@ -56,6 +56,8 @@ class InfoBatch:
                  the same name in their research code is the share KEPT. The two agree at 0.5 only.
     delta:       pruning stops for good after floor(delta * epochs) epochs (annealing): from then on every
                  epoch is whole and every weight is 1.
+    exact:       how kept samples are weighed, see `soft_prune`.
+    The defaults of the first two, 0.5 and 0.875, are the authors'.
     The first epoch is whole, since nothing is known of the losses yet.
     """
 

@@ -36,7 +36,7 @@ def keep_indices(
 
     Of N ranked samples the window skips centre * (N - n) at the easy end, rounded half down. At centre 0.5
     the hardest ceil((N - n) / 2) are left out: the window of "Medium-difficulty samples constitute smoothed
-    decision boundary ...", Sec. 3, read with indices from 0 (read from 1, its f = 1 would need an index below
+    decision boundary ...", Sec. 3.2, read with indices from 0 (read from 1, its f = 1 would need an index below
     the first). One more kept sample moves one end of the window by one, so for one state of `rng` the kept
     sets are nested as f grows, at every centre and inside every class.
     Raises ValueError for scores that are not finite, f or centre out of range, and a set or class left empty.
@@ -70,6 +70,7 @@ def keep_quotas(
 ) -> Ids:
     """Keep `quotas[c]` samples of every class c: the window of `keep_indices`, taken inside each class.
 
+    scores: (N,); labels: (N,) integers; centre: default 1, the hardest of each class.
     ValueError for labels of another length than the scores, and quotas that miss a class or exceed its count.
     """
     scores = _finite(scores)
@@ -172,9 +173,9 @@ def keep_stratified(
 ) -> Ids:
     """Coverage-centric selection: drop the hardest, then sample all of the remaining score range.
 
-    First the fraction `cut` of all samples that is hardest by `cut_scores` goes (None: by `scores`; the
+    First the fraction `cut` (default 0) of all samples that is hardest by `cut_scores` goes (None: by `scores`; the
     authors' code cuts by the accumulated margin whatever the score, so pass `aum` for that). The rest falls
-    into `strata` bins of equal width, and the budget n = f N is shared out by `stratum_budgets`; inside a bin
+    into `strata` (default 50, the authors') bins of equal width, and the budget n = f N is shared out by `stratum_budgets`; inside a bin
     samples are drawn at random. Nested as f grows for one state of `rng`.
     Zheng et al. 2023, "Coverage-centric coreset selection", Algorithm 1.
     Raises ValueError when the cut leaves fewer than n samples.

@@ -44,7 +44,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class LearnedLoss(nn.Module):
-    """Base of the losses with learned parameters: the constructor of `FeatureLoss.make`, seeded; `options` go to `setup`.
+    """Base of the losses built for a pair: the constructor of `FeatureLoss.make`, seeded; `options` go to `setup`.
 
     A method writes `setup(student, teacher, *, <its options>)`, which checks the pair and draws the parameters, and
     `forward`. TypeError for an option that the method does not have, ValueError as `setup` says.

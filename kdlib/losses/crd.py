@@ -13,7 +13,7 @@ EPS = 1e-7  # keeps the noise-contrastive ratios away from 0
 
 
 def contrast(scores: Tensor, num_samples: int) -> Tensor:
-    """Noise-contrastive estimation (the paper's Eq. 18 in the code's form): scores (B, 1+M) -> scalar.
+    """Noise-contrastive estimation (Tian et al. 2020, Eq. 18, in the code's form): scores (B, 1+M) -> scalar.
 
     Column 0 is the positive, the others M negatives drawn with probability 1/num_samples each:
     mean_b of -log(s_0 / (s_0 + M/n)) - sum_m log((M/n) / (s_m + M/n)).
@@ -37,7 +37,8 @@ class CRD(LearnedLoss):
     the memory small and often imbalanced. Negatives are drawn with replacement, uniformly over the rows whose
     class differs. Classes are learned as the rows pass by; a row not seen yet holds noise and is a negative for
     all. Where no other class is left, rows are drawn from the whole memory. `negatives` is 16384, or num_samples
-    where that is less (RepDistiller then draws 16384 all the same, many of them twice).
+    where that is less (RepDistiller then draws 16384 all the same, many of them twice). The other
+    defaults are RepDistiller's: `dim` 128, `temperature` 0.07, `momentum` 0.5 (the share of a row that an update keeps).
 
     Everything that changes lives in buffers, but for the state of `generator`, a torch.Generator of its own.
     ValueError for fewer than 2 samples, or an index outside the memory.

@@ -227,8 +227,9 @@ def dkd(
 ) -> Tensor:
     """(1 - alpha) CE + alpha w tau^2 (target_weight TCKD + non_target_weight NCKD), nats per sample (B,).
 
-    Zhao et al. 2022, Eq. 7; its objective has both outer weights 1: `weighting=(1, 1)`. The authors tune
-    non_target_weight per pair of networks (2, 6 or 8 on CIFAR-100, 0.5 or 2 with tau 1 on ImageNet). Warm-up
+    Zhao et al. 2022, Eq. 7; its objective has both outer weights 1: `weighting=(1, 1)`. The defaults (target_weight
+    1, non_target_weight 8, tau 4, warmup_epochs 20) are those of the authors' code, which tunes non_target_weight
+    per pair of networks (2, 6 or 8 on CIFAR-100, 0.5 or 2 with tau 1 on ImageNet). Warm-up
     w = min(epoch / warmup_epochs, 1) counts epochs from 1; epoch None means no warm-up. Under fewer epochs
     scale `warmup_epochs` with them. `hard`, `kd_weight`: as in `kd`.
 

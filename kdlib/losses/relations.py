@@ -66,7 +66,7 @@ def _angles(x: Tensor) -> Tensor:
 def relational(
     student: Tensor, teacher: Tensor, *, distance_weight: float = 25.0, angle_weight: float = 50.0, eps: float = 1e-12
 ) -> Tensor:
-    """RKD (Park et al. 2019, Eq. 6 and 8): smooth-L1 between distances and between angles, scalar.
+    """RKD (Park et al. 2019, Sec. 3.2): smooth-L1 between distances and between angles, scalar.
 
     student (B, ...), teacher (B, ...), flattened to rows; the teacher gets no gradient. Means run over all B^2 and B^3
     entries, the diagonal and degenerate ones included, as in RepDistiller. Memory is B^3 + B^2 D numbers.
@@ -158,7 +158,7 @@ def make_relational(
 class CC(LearnedLoss):
     """CC on linear embeddings of both networks, to `dim` features; the teacher's embedding is trained too.
 
-    kernel=False: `correlation`, RepDistiller's loss; both embeddings can shrink towards 0, which lowers it.
+    dim: 128, RepDistiller's. kernel=False (default): `correlation`, RepDistiller's loss; both embeddings can shrink towards 0, which lowers it.
     kernel=True: `correlation_congruence`, the paper's.
     """
 

@@ -14,7 +14,8 @@ p is the teacher's row of logits, z the student's, std always with ddof = 1 (tor
 rows ddof cancels. The teacher's std is a constant; gradients flow through the student's.
 
 A constant row has std 0: it is left as it is (scale 1). Nothing is lost, since its softmax is uniform at any
-scale; the public codes return NaN. "Constant" means a std of at most 8 machine epsilons of its largest value.
+scale; the public codes return NaN (LSKD's, which adds 1e-7 to the std, the same 0 with a gradient 1e7 times as
+large). "Constant" means a std of at most 8 machine epsilons of its largest value.
 """
 
 from __future__ import annotations

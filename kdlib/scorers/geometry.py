@@ -21,7 +21,7 @@ def herding_order(embedding: NDArray[np.floating], count: int | None = None, rul
     """Ids in the order herding picks them, (count,); all N for None.
 
     Pick t + 1 is the sample x left over that minimises ||(t + 1) mu - sum(picked) - x||, so that the mean of
-    the picks follows the mean mu of all: rule="argmin", Welling 2009, "Herding dynamical weights to learn",
+    the picks follows the mean mu of all: rule="argmin" (default), Welling 2009, "Herding dynamical weights to learn",
     as for features. rule="argmax" takes the farthest instead, as the code of DeepCore does. Ties: the lower
     id. Float64.
     """
@@ -42,7 +42,7 @@ def herding_order(embedding: NDArray[np.floating], count: int | None = None, rul
 def herding(embedding: NDArray[np.floating], labels: NDArray[np.integer], rule: str = "argmin") -> NDArray[np.float64]:
     """Minus the share of its class picked before each sample, (N,), in (-1, 0]; higher = picked earlier.
 
-    Herding runs inside each class. A coreset of fraction f is the head of every class's order, which is
+    Herding runs inside each class; rule as in `herding_order`, default "argmin". A coreset of fraction f is the head of every class's order, which is
     `keep_indices(scores, f, labels=labels)` at the default centre 1: "harder" reads "more useful" here.
     """
     labels = np.asarray(labels)
@@ -57,8 +57,11 @@ def herding(embedding: NDArray[np.floating], labels: NDArray[np.integer], rule: 
 def class_centres(
     embedding: NDArray[np.floating], labels: NDArray[np.integer], centre: str = "median"
 ) -> NDArray[np.float64]:
-    """Coordinate-wise median (or mean) of each class's features, (classes present, D), in the order of the
-    labels."""
+    """Coordinate-wise median (centre="median", the default) or mean of each class's features.
+
+    embedding: (N, D); returns (classes present, D), in the order of the labels. Moderate coresets' code takes the
+    median (Xia et al. 2023). ValueError for another centre.
+    """
     middle = choose("centre", centre, CENTRES)
     x = np.asarray(embedding, dtype=np.float64)
     return np.stack([middle(x[labels == c], axis=0) for c in np.unique(labels)])
@@ -70,7 +73,7 @@ def class_distance(
     """Euclidean distance of each sample's features to the centre of its class, (N,); higher = harder, less
     typical.
 
-    centre="median" is the score of moderate coresets (Xia et al. 2023, "Moderate coreset", Sec. 3), which
+    centre="median" (default) is the score of moderate coresets (Xia et al. 2023, "Moderate coreset", Sec. 3), which
     keep the samples nearest the median distance: `keep_moderate`, or `keep_indices(..., centre=0.5)`. With
     "mean", negated, it is the "herding" of MD's comparison, which keeps the samples closest to their class
     centre.
