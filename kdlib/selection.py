@@ -174,11 +174,10 @@ def keep_stratified(
     """Coverage-centric selection: drop the hardest, then sample all of the remaining score range.
 
     First the fraction `cut` (default 0) of all samples that is hardest by `cut_scores` goes (None: by `scores`; the
-    authors' code cuts by the accumulated margin whatever the score, so pass `aum` for that). The rest falls
-    into `strata` (default 50, the authors') bins of equal width, and the budget n = f N is shared out by `stratum_budgets`; inside a bin
-    samples are drawn at random. Nested as f grows for one state of `rng`.
-    Zheng et al. 2023, "Coverage-centric coreset selection", Algorithm 1.
-    Raises ValueError when the cut leaves fewer than n samples.
+    authors' code cuts by the accumulated margin whatever the score, so pass `aum` for that). The rest falls into
+    `strata` (default 50, the authors') bins of equal width, and the budget n = f N is shared out by `stratum_budgets`;
+    inside a bin samples are drawn at random. Nested as f grows for one state of `rng`. Zheng et al. 2023,
+    "Coverage-centric coreset selection", Algorithm 1. Raises ValueError when the cut leaves fewer than n samples.
     """
     scores = _finite(scores)
     n, total = kept_count(len(scores), fraction), len(scores)

@@ -72,8 +72,8 @@ class FT(LearnedLoss):
     """Factor transfer on the last map, plus `reconstruction_weight` times the paraphraser's reconstruction error.
 
     The paper first trains the paraphraser for 30 epochs, then freezes it. Here both learn together: the paraphraser by
-    its mean squared reconstruction error alone, the translator by the factor loss alone. The factor has `rate` = 0.5 of the teacher's channels. The default weight 1/200 times
-    the tuned beta of 200 gives the reconstruction a weight of 1.
+    its mean squared reconstruction error alone, the translator by the factor loss alone. The factor has `rate` = 0.5 of
+    the teacher's channels. The default weight 1/200 times the tuned beta of 200 gives the reconstruction a weight of 1.
 
     ValueError where the maps are 1x1 (the factor loss is then constant) or the teacher has fewer than 1/rate channels.
     """

@@ -158,8 +158,8 @@ def make_relational(
 class CC(LearnedLoss):
     """CC on linear embeddings of both networks, to `dim` features; the teacher's embedding is trained too.
 
-    dim: 128, RepDistiller's. kernel=False (default): `correlation`, RepDistiller's loss; both embeddings can shrink towards 0, which lowers it.
-    kernel=True: `correlation_congruence`, the paper's.
+    dim: 128, RepDistiller's. kernel=False (default): `correlation`, RepDistiller's loss; both embeddings can shrink
+    towards 0, which lowers it. kernel=True: `correlation_congruence`, the paper's.
     """
 
     def setup(self, student: Features, teacher: Features, *, dim: int = 128, kernel: bool = False) -> None:

@@ -42,8 +42,9 @@ def herding_order(embedding: NDArray[np.floating], count: int | None = None, rul
 def herding(embedding: NDArray[np.floating], labels: NDArray[np.integer], rule: str = "argmin") -> NDArray[np.float64]:
     """Minus the share of its class picked before each sample, (N,), in (-1, 0]; higher = picked earlier.
 
-    Herding runs inside each class; rule as in `herding_order`, default "argmin". A coreset of fraction f is the head of every class's order, which is
-    `keep_indices(scores, f, labels=labels)` at the default centre 1: "harder" reads "more useful" here.
+    Herding runs inside each class; rule as in `herding_order`, default "argmin". A coreset of fraction f is the head of
+    every class's order, which is `keep_indices(scores, f, labels=labels)` at the default centre 1: "harder" reads "more
+    useful" here.
     """
     labels = np.asarray(labels)
     scores = np.empty(len(labels))
