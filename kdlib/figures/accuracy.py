@@ -103,7 +103,7 @@ def soft_targets(image: NDArray, logits: NDArray, classes: Sequence[str], taus: 
     for k, (tau, tone) in enumerate(zip(taus, (BLUE, ORANGE, GREEN), strict=False)):
         soft = np.exp((logits - logits.max()) / tau)
         at = np.arange(len(shown)) + (k - (len(taus) - 1) / 2) * width
-        right.bar(at, 100 * (soft / soft.sum())[shown], width, color=tone, label=rf"$\tau$ = {tau:g}")
+        right.bar(at, 100 * (soft / soft.sum())[shown], width, color=tone, label=rf"$\tau$ = {tau:.3g}")
     right.set_xticks(range(len(shown)), [classes[c] for c in shown], fontsize=8)
     right.set(xlabel="class (label)", ylabel="soft target $q$ (%)", ylim=(0, 100))
     right.legend(fontsize=8)
