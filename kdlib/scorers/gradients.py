@@ -40,8 +40,9 @@ def grand(model: nn.Module, x: Tensor, labels: Tensor, chunk: int | None = None)
         # a larger block freed: this one is never touched. It saves a quarter of the time.
         torch.empty(31 * 2**18)
     with _eval(model):
-        norm = layerwise_norm(model) if plain else vectorised_norm(model)
-        return _in_chunks(norm, x, labels, (64 if plain else 32) if chunk is None else chunk)
+        if plain:
+            return _in_chunks(layerwise_norm(model), _channels_last(x), labels, 64 if chunk is None else chunk)
+        return _in_chunks(vectorised_norm(model), x, labels, 32 if chunk is None else chunk)
 
 
 def grand_last(model: nn.Module, x: Tensor, labels: Tensor, chunk: int = 64) -> NDArray[np.float64]:
@@ -56,7 +57,7 @@ def grand_last(model: nn.Module, x: Tensor, labels: Tensor, chunk: int = 64) -> 
         return last_layer_norm(features.embedding, features.logits, targets)
 
     with _eval(model):
-        return _in_chunks(norm, x, labels, chunk)
+        return _in_chunks(norm, _channels_last(x), labels, chunk)
 
 
 def last_layer_norm(embedding: Tensor, logits: Tensor, labels: Tensor, bias: bool = True) -> Tensor:
@@ -110,7 +111,7 @@ def _batch_norm(layer: nn.BatchNorm2d, x: Tensor, g: Tensor) -> Tensor:
     """In eval mode y = weight (x - mean) / sqrt(var + eps) + bias, so the gradients are sums over the image."""
     assert layer.running_mean is not None and layer.running_var is not None
     bias = g.sum(dim=(2, 3))
-    weight = torch.einsum("bchw,bchw->bc", g, x) - bias * layer.running_mean
+    weight = (g * x).sum(dim=(2, 3)) - bias * layer.running_mean
     return _square_norm(weight * (layer.running_var + layer.eps).rsqrt()) + _square_norm(bias)
 
 
@@ -169,6 +170,11 @@ def layerwise_norm(model: nn.Module) -> Norm:
 
 def _owners(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """The same images in the layout in which convolutions are fastest; other inputs as they are."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def _side_by_side(x: Tensor) -> Tensor:
