@@ -134,7 +134,8 @@ def test_all_claims_fail_on_the_opposite() -> None:
     table = make(opposite)
     half = table[table.fraction == 0.3].assign(fraction=0.5)
     found = {v.claim: v for v in verdicts.all_verdicts(pd.concat([table, half]), statistics.interval(np.full(5, 80.0)))}
-    expected_open = {"D2"}  # a gain that falls from -1 to -4 is largest at small f, even where it is a loss
+    # A gain that falls from -1 to -4 is largest at small f, even where it is a loss; and alpha = 0 is best at every f.
+    expected_open = {"D2", "D8"}
     assert {c for c, v in found.items() if v.verdict == FAILS} == set(found) - expected_open, found
 
 
@@ -161,6 +162,11 @@ def test_the_medium_window_has_no_part_in_the_claims() -> None:
 def test_best_alpha_averages_ties() -> None:
     table = make(lambda p, f, a: 70 + (a >= 0.5), prunings=("forgetting",), seeds=1, noise=0.0)
     assert verdicts.best_alphas(table).best.tolist() == [0.75] * len(FRACTIONS)
+
+
+def test_one_best_alpha_for_all_fractions_decides_nothing() -> None:
+    verdict = verdicts.best_alpha_falls(make(lambda p, f, a: 70 + 5 * a, prunings=("forgetting",)))
+    assert verdict.verdict == verdicts.OPEN and "the best is 1 at every f" in verdict.numbers
 
 
 def test_paper_beside_ours_subtracts_the_paper() -> None:
