@@ -23,26 +23,24 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
+from kdlib.devices import keep_freed_memory
+
 Norm = Callable[[Tensor, Tensor], Tensor]  # images (B, ...), labels (B,) -> (B,)
 
 
-def grand(model: nn.Module, x: Tensor, labels: Tensor, chunk: int | None = None) -> NDArray[np.float64]:
+def grand(model: nn.Module, x: Tensor, labels: Tensor, chunk: int = 32) -> NDArray[np.float64]:
     """||d CE / d (all parameters)||_2 of every sample, (N,).
 
-    x: (N, ...) network input; labels: (N,) int64; chunk: samples at a time (None: 64 layer by layer, 32 vectorised,
-    which holds that many copies of all parameters). The model is scored in eval mode (BatchNorm by its running
-    statistics, so that samples do not see each other) and returned to the mode it came in.
+    x: (N, ...) network input; labels: (N,) int64; chunk: samples at a time, of which the vectorised way holds
+    as many copies of all parameters. The model is scored in eval mode (BatchNorm by its running statistics, so that
+    samples do not see each other) and returned to the mode it came in.
     Raises ValueError when x and labels differ in length.
     """
-    plain = is_plain(model)
-    if not x.is_cuda:
-        # glibc gives freed memory back to the system, to be zeroed page by page for the next chunk, unless it has seen
-        # a larger block freed: this one is never touched. It saves a quarter of the time.
-        torch.empty(31 * 2**18)
+    keep_freed_memory()
     with _eval(model):
-        if plain:
-            return _in_chunks(layerwise_norm(model), _channels_last(x), labels, 64 if chunk is None else chunk)
-        return _in_chunks(vectorised_norm(model), x, labels, 32 if chunk is None else chunk)
+        if is_plain(model):
+            return _in_chunks(layerwise_norm(model), _channels_last(x), labels, chunk)
+        return _in_chunks(vectorised_norm(model), x, labels, chunk)
 
 
 def grand_last(model: nn.Module, x: Tensor, labels: Tensor, chunk: int = 64) -> NDArray[np.float64]:
