@@ -221,6 +221,18 @@ def test_grand_of_a_layer_used_twice() -> None:
     assert np.allclose(grand(model, x, y), one_by_one(model, x, y), rtol=1e-10)
 
 
+@pytest.mark.parametrize("windows", [0, 2**16])
+def test_both_rules_of_a_convolution_know_its_settings(monkeypatch, windows: int) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr("kdlib.scorers.gradients.WINDOWS", windows)
+    conv = nn.Conv2d(2, 4, (3, 2), stride=(1, 2), padding=(2, 1), dilation=(2, 1))
+    model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.LazyLinear(K))
+    x, y = torch.from_numpy(rng().normal(size=(3, 2, 6, 7))), torch.arange(3)
+    model(x.float())
+    model.double()
+    assert np.allclose(grand(model, x, y), one_by_one(model, x, y), rtol=1e-10)
+
+
 def test_in_place_activations_do_not_disturb_the_layer_rules() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, K)).double()

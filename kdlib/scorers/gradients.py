@@ -90,14 +90,34 @@ def vectorised_norm(model: nn.Module) -> Norm:
 # -- convolutions, linear layers and batch norms: squared norms (B,) from a layer's input and output gradient
 
 
+WINDOWS = 2**16  # up to so many numbers the windows of a sample stay in the cache, and a product of them is faster
+
+
 def _convolution(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
-    """Samples side by side as groups of one wide convolution, whose weight gradient is then one per sample."""
+    small = layer.weight[0].numel() * g[0, 0].numel() <= WINDOWS
+    weight = _by_windows(layer, x, g) if small and layer.groups == 1 else _by_groups(layer, x, g)
+    squares = _square_norm(weight)
+    return squares if layer.bias is None else squares + _square_norm(g.sum(dim=(2, 3)))
+
+
+def _by_windows(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
+    """Weight gradients (B, area * C, K): one matrix product a sample, of all that the kernel saw with the gradient there."""
+    top, left = (int(side) for side in layer.padding)
+    (down, right), (apart, aside) = layer.stride, layer.dilation
+    x = F.pad(x.permute(0, 2, 3, 1), (0, 0, left, left, top, top)).contiguous()
+    image, row, column, channel = x.stride()
+    shape = (len(x), *g.shape[2:], *layer.kernel_size, x.shape[3])
+    seen = x.as_strided(shape, (image, row * down, column * right, row * apart, column * aside, channel))
+    return torch.bmm(seen.reshape(len(x), g[0, 0].numel(), -1).transpose(1, 2), g.permute(0, 2, 3, 1).flatten(1, 2))
+
+
+def _by_groups(layer: nn.Conv2d, x: Tensor, g: Tensor) -> Tensor:
+    """Samples side by side as groups of one wide convolution, whose weight gradient (B, ...) is then one per sample."""
     wide = layer.weight.new_empty(len(x) * len(layer.weight), *layer.weight.shape[1:])  # read for its shape only
     groups = len(x) * layer.groups
     settings = (layer.stride, layer.padding, layer.dilation, False, [0, 0], groups, [False, True, False])
     weight = torch.ops.aten.convolution_backward(_side_by_side(g), _side_by_side(x), wide, None, *settings)[1]
-    squares = _square_norm(weight.view(len(x), -1))
-    return squares if layer.bias is None else squares + _square_norm(g.sum(dim=(2, 3)))
+    return weight.view(len(x), -1)
 
 
 def _linear(layer: nn.Linear, x: Tensor, g: Tensor) -> Tensor:
