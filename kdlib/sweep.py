@@ -203,7 +203,8 @@ def plan(module: Any, runs: dict[int, Any], together: bool = True) -> list[Job]:
     for company in companies.values():
         size = math.ceil(len(company) / math.ceil(len(company) / COMPANY_SIZE))  # parts of nearly equal size
         jobs += [_job(company[start : start + size], runs) for start in range(0, len(company), size)]
-    return sorted(jobs, key=lambda job: 0 if set(first) & set(job.places) else 1 if free >= set(job.places) else 2)
+    makers = set(first)
+    return sorted(jobs, key=lambda job: 0 if makers & set(job.places) else 1 if free >= set(job.places) else 2)
 
 
 def _job(places: list[int], runs: dict[int, Any]) -> Job:
