@@ -6,6 +6,7 @@ students, processes and days. Temperature, reshaping and KD weight apply after t
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -54,9 +55,9 @@ class LogitBank:
 
     def _found(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         """Logits (M, K) on the CPU: float16 from the file, filled where need be, or float32 computed afresh."""
-        if self.logits is None or self.check is None:
+        if self.logits is None:
             return self._forward(rows, views)
-        bad = self.check[rows, views] != _checksum(self.logits[rows, views])
+        bad = self._missing(rows, views)
         if bad.any() and not self._room(int(bad.sum())):
             return self._forward(rows, views).half()
         if bad.any():
@@ -85,11 +86,27 @@ class LogitBank:
         return self.near[places].float()
 
     def _fill(self, rows: np.ndarray, views: np.ndarray) -> None:
-        """Compute these entries; the checksum is written last, so that a reader never trusts half an entry."""
+        """Compute these entries, chunk by chunk in an order of this process's own.
+
+        Students in step ask for the same entries at the same time: what another process has filled meanwhile is left to
+        it, so that each computes its share. The order changes no value.
+        """
         assert self.logits is not None and self.check is not None
-        found = self._forward(rows, views).numpy().astype(np.float16)
-        self.logits[rows, views] = found
-        self.check[rows, views] = _checksum(found)
+        size = CHUNK.get(self.device.type, 64)
+        for chunk in np.random.default_rng(os.getpid()).permutation(-(-len(rows) // size)):
+            part = slice(chunk * size, (chunk + 1) * size)
+            new = self._missing(rows[part], views[part])
+            if not new.any():
+                continue
+            places = rows[part][new], views[part][new]
+            found = self._forward(*places).numpy().astype(np.float16)
+            self.logits[places] = found
+            self.check[places] = _checksum(found)  # last: a reader never trusts half an entry
+
+    def _missing(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """bool (M,): the entries that are not in the file, or damaged there."""
+        assert self.logits is not None and self.check is not None
+        return self.check[rows, views] != _checksum(self.logits[rows, views])
 
     @torch.inference_mode()
     def _forward(self, rows: np.ndarray, views: np.ndarray) -> Tensor:

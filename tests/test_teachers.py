@@ -124,6 +124,21 @@ def test_only_new_pairs_go_through_the_teacher(teacher: nn.Module, tmp_path: Pat
     assert other.images == 64  # one chunk
 
 
+def test_what_another_process_fills_meanwhile_is_left_to_it(teacher: nn.Module, tmp_path: Path) -> None:
+    """Another bank on the same file answers the whole question during this one's first chunk of four."""
+    ids, views = torch.arange(240) % 60, torch.arange(240) // 60
+    here, there = (LogitBank(teacher, DATA, "crop_flip", tmp_path) for _ in range(2))
+    mine, its = counted(here), counted(there)
+
+    def meanwhile(*_: object) -> None:
+        there(ids, views)
+
+    mine.register_forward_hook(meanwhile)
+    found = here(ids, views)
+    assert mine.images == 64 and its.images == 256  # chunks of 64, the last one padded
+    assert torch.equal(found, LogitBank(teacher, DATA, "crop_flip", tmp_path / "alone")(ids, views))
+
+
 def test_the_copy_in_device_memory_is_the_file(teacher: nn.Module, tmp_path: Path) -> None:
     """What a bank on a GPU does, carried out on the CPU."""
     bank = LogitBank(teacher, DATA, "crop_flip", tmp_path)
