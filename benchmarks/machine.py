@@ -57,9 +57,15 @@ def best_of(function: Callable[[], object], repeats: int, clock: Callable[[], fl
     return min(times)
 
 
-def peak_gflops(size: int = 1024, repeats: int = 12) -> float:
-    """Peak float32 matrix product rate of one thread, GFLOP/s: the limit that rows are measured against."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself (AVX512-BF16, AMX), as far as torch can tell."""
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def peak_gflops(dtype: torch.dtype = torch.float32, size: int = 1024, repeats: int = 12) -> float:
+    """Peak matrix product rate of one thread, GFLOP/s: the limit that rows are measured against."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     return 2 * size**3 / best_of(lambda: a @ b, repeats) / 1e9
 
 

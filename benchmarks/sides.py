@@ -40,7 +40,8 @@ BATCH, LR, CLASSES = 64, 0.05, 100
 class Task:
     """KD training of one student on all of the images in `file` with an equal network as its teacher.
 
-    `bank`: folder of the logit bank, "" for a teacher forward in every step; `workers`: of the DataLoader.
+    `bank`: folder of the logit bank, "" for a teacher forward in every step; `workers`: of the DataLoader; `precision` and
+    `compile`: of the engine.
     """
 
     model: str
@@ -49,6 +50,8 @@ class Task:
     seed: int = 0
     bank: str = ""
     workers: int = 0
+    precision: str = "float32"
+    compile: bool = False
 
 
 def save_images(count: int, file: Path) -> str:
@@ -85,9 +88,8 @@ def teacher(model: str) -> nn.Module:
 def engine(task: Task) -> None:
     """The task by `kdlib.training`; views are shared by all seeds, as in the laptop and paper presets."""
     data = images(task.file)
-    recipe = Recipe(
-        epochs=task.epochs, batch_size=BATCH, lr=LR, schedule="constant", augment="crop_flip", eval_every=10**6
-    )
+    shared = {"schedule": "constant", "augment": "crop_flip", "eval_every": 10**6}
+    recipe = Recipe(task.epochs, BATCH, LR, precision=task.precision, compile=task.compile, **shared)
     guide = teacher(task.model).to(memory_format=torch.channels_last)
     bank = LogitBank(guide, data, "crop_flip", Path(task.bank) if task.bank else None)
     student = build(task.model, CLASSES, 3, 32, seed=task.seed)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,8 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import machine, sides
 from benchmarks.sides import CLASSES, Task
+from kdlib.recipe import PRECISIONS
 
 STUDENTS, CORES = 8, 2
+Peak = dict[str, float]  # precision -> GFLOP/s of one thread
 
 
 @dataclass(frozen=True)
@@ -93,33 +96,46 @@ def warm_up(model: str, folder: Path) -> Task:
 # -- images per CPU-second
 
 
-def per_cpu_second(model: str, count: int, repeats: int, folder: Path, peak: float) -> list[Row]:
+def variants(task: Task, quick: bool) -> dict[str, Task]:
+    """The engine's ways to do the task; the last two only where they make sense."""
+    afresh = replace(task, bank="")
+    found = {"bank filled": task, "teacher computed afresh": afresh}
+    if machine.has_bfloat16():
+        found["bank filled, bfloat16"] = replace(task, precision="bfloat16")
+    if not quick:
+        found["bank filled, compiled"] = replace(task, compile=True)
+    return found
+
+
+def per_cpu_second(model: str, count: int, repeats: int, folder: Path, peak: Peak, quick: bool) -> list[Row]:
     """KD training in one thread: the student that finds the bank filled, and the first, which fills it."""
-    file = str(folder / f"{model}.npz")
-    kind = sides.save_images(count, Path(file))
-    warm = Task(model, file, bank=str(folder / f"bank-{model}"))
-    first = replace(warm, bank="")
-    times: dict[str, list[float]] = {"conventional": [], "bank": [], "first": []}
+    file = folder / f"{model}.npz"
+    kind = sides.save_images(count, file)
+    tasks = variants(Task(model, str(file), bank=str(folder / f"bank-{model}")), quick)
+    times: dict[str, list[float]] = {name: [] for name in ("conventional", *tasks)}
     with ExitStack() as stack:
         begin = warm_up(model, folder)
         ours, theirs = (stack.enter_context(sides.workers(side, 1, 1, begin)) for side in ("engine", "conventional"))
-        ours.submit(sides.measured, "engine", warm).result()  # fills the bank
+        for task in tasks.values():  # fills the bank, compiles
+            ours.submit(sides.measured, "engine", task).result()
         for _ in range(repeats):
-            for name, pool, side, task in (
-                ("conventional", theirs, "conventional", first),
-                ("bank", ours, "engine", warm),
-                ("first", ours, "engine", first),
-            ):
-                times[name].append(pool.submit(sides.measured, side, task).result()[0])
+            times["conventional"].append(
+                theirs.submit(sides.measured, "conventional", tasks["bank filled"]).result()[0]
+            )
+            for name, task in tasks.items():
+                times[name].append(ours.submit(sides.measured, "engine", task).result()[0])
     rates = {name: tuple(count / t for t in values) for name, values in times.items()}
+    return [_rate_row(model, name, task, rates, peak, kind) for name, task in tasks.items()]
+
+
+def _rate_row(model: str, name: str, task: Task, rates: dict[str, tuple[float, ...]], peak: Peak, kind: str) -> Row:
     forward, both = machine.flops(model, CLASSES, 3, 32)
-    rows = []
-    for name, label, work in (("bank", "bank filled", both), ("first", "teacher computed afresh", both + forward)):
-        ratio = tuple(a / b for a, b in zip(rates[name], rates["conventional"], strict=True))
-        title, target = f"{model}, KD, one thread, {label}", "1.8x / 2.2x" if name == "bank" else ""
-        limit, note = peak * 1e9 / work, f"{kind}, images per CPU-second"
-        rows.append(Row(title, "images/CPU s", rates[name], rates["conventional"], ratio, target, limit, note))
-    return rows
+    work = both if task.bank else both + forward
+    ratio = tuple(a / b for a, b in zip(rates[name], rates["conventional"], strict=True))
+    target = "1.8x / 2.2x" if task.bank else ""
+    limit, note = peak[task.precision] * 1e9 / work, f"{kind}, images per CPU-second"
+    title = f"{model}, KD, one thread, {name}"
+    return Row(title, "images/CPU s", rates[name], rates["conventional"], ratio, target, limit, note)
 
 
 # -- a sweep
@@ -134,36 +150,52 @@ def fastest_loader(task: Task, begin: Task, candidates: Sequence[int]) -> int:
     return min(walls, key=walls.__getitem__)
 
 
-def sweep(count: int, repeats: int, folder: Path, peak: float, loader: int, load: bool, targets: str) -> Row:
+def sweep(count: int, repeats: int, folder: Path, peak: Peak, loader: int, load: bool, targets: str) -> list[Row]:
     """Eight ResNet-8 students on two cores, wall clock: the engine's two processes with an empty bank to begin with."""
     file = str(folder / f"sweep-{count}.npz")
     kind = sides.save_images(count, Path(file))
-    tasks = [Task("resnet8", file, seed=seed, workers=loader) for seed in range(STUDENTS)]
+    precisions = ["float32", *(["bfloat16"] if machine.has_bfloat16() else [])]
     surroundings: Callable[[], AbstractContextManager] = machine.busy_core if load else nullcontext
-    times: dict[str, list[float]] = {"engine": [], "conventional": []}
-    cpu: dict[str, list[float]] = {"engine": [], "conventional": []}
+    walls: dict[str, list[float]] = {name: [] for name in ("conventional", *precisions)}
+    cpu: dict[str, list[float]] = {name: [] for name in walls}
     begin = warm_up("resnet8", folder)
     with ExitStack() as stack:
-        pools = {
-            "engine": stack.enter_context(sides.workers("engine", CORES, 1, begin)),
-            "conventional": stack.enter_context(sides.workers("conventional", 1, CORES, begin)),
-        }
+        theirs = stack.enter_context(sides.workers("conventional", 1, CORES, begin))
+        ours = stack.enter_context(sides.workers("engine", CORES, 1, begin))
         for repeat in range(repeats):
-            for side, pool in reversed(pools.items()):
-                bank = str(folder / f"bank-{count}-{repeat}") if side == "engine" else ""
+            for name in walls:
+                bank = str(folder / f"bank-{count}-{name}-{repeat}")
+                tasks = [Task("resnet8", file, seed=i, bank=bank, workers=loader) for i in range(STUDENTS)]
+                if name != "conventional":
+                    tasks = [replace(task, precision=name) for task in tasks]
                 with surroundings():
-                    start = time.perf_counter()
-                    done = list(pool.map(sides.measured, [side] * STUDENTS, [replace(t, bank=bank) for t in tasks]))
-                    times[side].append(time.perf_counter() - start)
-                cpu[side].append(sum(seconds for seconds, _ in done))
-    ratio = tuple(b / a for a, b in zip(times["engine"], times["conventional"], strict=True))
+                    wall, used = _together(theirs if name == "conventional" else ours, name, tasks)
+                walls[name].append(wall)
+                cpu[name].append(used)
+    return [_sweep_row(name, count, walls, cpu, peak, f"{count} {kind}", loader, load, targets) for name in precisions]
+
+
+def _together(pool: Executor, name: str, tasks: Sequence[Task]) -> tuple[float, float]:
+    """Wall and CPU seconds of all tasks by the pool's processes."""
+    side = name if name == "conventional" else "engine"
+    start = time.perf_counter()
+    done = list(pool.map(sides.measured, [side] * len(tasks), tasks))
+    return time.perf_counter() - start, sum(seconds for seconds, _ in done)
+
+
+def _sweep_row(
+    name: str, count: int, walls: dict[str, list[float]], cpu: dict[str, list[float]], peak: Peak,
+    images: str, loader: int, load: bool, targets: str,
+) -> Row:  # fmt: skip
+    ratio = tuple(b / a for a, b in zip(walls[name], walls["conventional"], strict=True))
     forward, both = machine.flops("resnet8", CLASSES, 3, 32)
     cores = CORES * 2 / 3 if load else CORES  # three busy processes share the cores evenly
-    limit = count * (STUDENTS * both + forward) / (cores * peak * 1e9)
+    limit = count * (STUDENTS * both + forward) / (cores * peak[name] * 1e9)
     title = f"sweep of {STUDENTS} ResNet-8 students, {CORES} cores" + (", one kept busy by another" if load else "")
-    used = " against ".join(_spread(values) for values in cpu.values())
-    note = f"{count} {kind} each, seconds; {loader} DataLoader workers; CPU seconds {used}"
-    return Row(title, "s", tuple(times["engine"]), tuple(times["conventional"]), ratio, targets, limit, note)
+    title += "" if name == "float32" else f", {name}"
+    used = f"{_spread(cpu[name])} against {_spread(cpu['conventional'])}"
+    note = f"{images} each, seconds; {loader} DataLoader workers; CPU seconds {used}"
+    return Row(title, "s", tuple(walls[name]), tuple(walls["conventional"]), ratio, targets, limit, note)
 
 
 # -- the classroom, memory, GPU
@@ -178,7 +210,7 @@ sys.exit(len(rows) != 100 or bool(rows.test_acc.isna().any()))
 """
 
 
-def classroom(repeats: int, folder: Path, peak: float) -> Row:
+def classroom(repeats: int, folder: Path, peak: Peak) -> Row:
     """100 digits runs with nothing there: interpreters, teacher, students; wall clock of the whole command."""
     walls, cpu = [], machine.cpu_seconds()
     for repeat in range(repeats):
@@ -191,7 +223,7 @@ def classroom(repeats: int, folder: Path, peak: float) -> Row:
     images = 60 * 20 * sum(round(1347 * f) for f in (0.05, 0.1, 0.2, 0.5, 1.0))
     used = (machine.cpu_seconds() - cpu) / repeats
     note = f"from nothing, three interpreters' start-up included; seconds; CPU seconds {used:.1f}"
-    limit = images * both / (CORES * peak * 1e9)
+    limit = images * both / (CORES * peak["float32"] * 1e9)
     return Row(
         "classroom: 100 digits runs, MLP, 60 epochs", "s", tuple(walls), target="30 / 12 s", limit=limit, note=note
     )
@@ -240,17 +272,21 @@ def gpu_rows() -> list[Row]:
     return [replace(row, note="run benchmarks/gpu.py" if there else "open: no GPU here") for row in GPU]
 
 
-def sweeps(size: Size, folder: Path, peak: float, load: bool) -> list[Row]:
+def sweeps(size: Size, folder: Path, peak: Peak, load: bool) -> list[Row]:
     """The sweep row, on a quiet machine or beside a busy process, with the DataLoader tuned first."""
     begin = warm_up("resnet8", folder)
     loader = fastest_loader(begin, begin, (0, 1, 2))
     count, targets = (size.loaded, "5x / 8x") if load else (size.sweep, "2.5x / 3.5x")
-    return [sweep(count, size.sweeps, folder, peak, loader, load, targets)]
+    return sweep(count, size.sweeps, folder, peak, loader, load, targets)
 
 
-PARTS: dict[str, Callable[[Size, Path, float], list[Row]]] = {
-    "resnet8": lambda size, folder, peak: per_cpu_second("resnet8", size.resnet8, size.repeats, folder, peak),
-    "resnet20": lambda size, folder, peak: per_cpu_second("resnet20", size.resnet20, size.repeats, folder, peak),
+PARTS: dict[str, Callable[[Size, Path, Peak], list[Row]]] = {
+    "resnet8": lambda size, folder, peak: per_cpu_second(
+        "resnet8", size.resnet8, size.repeats, folder, peak, size is QUICK
+    ),
+    "resnet20": lambda size, folder, peak: per_cpu_second(
+        "resnet20", size.resnet20, size.repeats, folder, peak, size is QUICK
+    ),
     "sweep": lambda size, folder, peak: sweeps(size, folder, peak, False),
     "loaded": lambda size, folder, peak: sweeps(size, folder, peak, True),
     "classroom": lambda size, folder, peak: [classroom(size.classes, folder, peak)],
@@ -261,8 +297,9 @@ PARTS: dict[str, Callable[[Size, Path, float], list[Row]]] = {
 
 def measure(size: Size, parts: Sequence[str], folder: Path) -> list[Row]:
     """The rows of these parts, each printed as it comes."""
-    peak = machine.peak_gflops()
-    say(f"peak float32 matrix product, one thread: {peak:.0f} GFLOP/s\n\n{HEADER}")
+    peak = {name: machine.peak_gflops(dtype) for name, dtype in PRECISIONS.items() if dtype is not None}
+    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in peak.items())
+    say(f"peak matrix product, one thread, GFLOP/s: {rates}\n\n{HEADER}")
     rows: list[Row] = []
     for name in parts:
         start = time.perf_counter()

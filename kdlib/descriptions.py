@@ -117,7 +117,7 @@ def _dataset(name: str, validation: bool, label_noise: float) -> Dataset:
 def describe(r: Run) -> dict:
     """What identifies the run's row in a store: the data's content and every knob that can change the outcome."""
     knobs = dataclasses.asdict(r)
-    for name in ("dataset", "validation", "label_noise", "device"):
+    for name in ("dataset", "validation", "label_noise", "device", "compile"):
         del knobs[name]
     if not needs_teacher(r):
         knobs |= dict.fromkeys(TEACHER_KNOBS)

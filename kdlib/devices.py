@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import shutil
+from collections.abc import Callable
 
 import torch
 
@@ -36,6 +39,13 @@ def keep_freed_memory() -> None:
         return
     mallopt(mmap_threshold, 32 << 20)  # the largest value that all versions accept
     mallopt(trim_threshold, 2**31 - 1)
+
+
+def compiled(forward: Callable, device: torch.device) -> Callable:
+    """`forward` by `torch.compile`, once for each shape of its input; RuntimeError where a CPU's compiler is missing."""
+    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++", "cl"))):
+        raise RuntimeError("compile needs a C++ compiler on the path (g++, clang++ or cl): install one or leave it out")
+    return torch.compile(forward, dynamic=False)
 
 
 def forward_batch(x: torch.Tensor, device: torch.device) -> int:

@@ -19,6 +19,7 @@ class Recipe:
     epochs of the full data would. `schedule`: "one_cycle" (linear up over `warmup` of all steps, linear down to 0), "steps"
     (times 0.1 after each epoch in `milestones`), "constant". `eval_every`: epochs between test accuracies (the last epoch
     always has one). Weight decay acts on every parameter, momentum is not Nesterov's, the last partial batch is kept.
+    `precision` of forward and backward pass; weights and their updates are float32 always. `compile`: by `torch.compile`.
     """
 
     epochs: int = 60
@@ -33,6 +34,7 @@ class Recipe:
     precision: str = "auto"
     budget: str = "epochs"
     eval_every: int = 1
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "eval_every"):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kdlib import seeds
 from kdlib.data import Dataset
-from kdlib.devices import forward_batch, keep_freed_memory, resolve_device
+from kdlib.devices import compiled, forward_batch, keep_freed_memory, resolve_device
 from kdlib.graphs import GraphedStep
 from kdlib.infobatch import InfoBatch
 from kdlib.recipe import PRECISIONS, SCHEDULES, Recipe, batches
@@ -121,6 +121,8 @@ class Loop:
         self.keep = torch.from_numpy(np.stack([m.keep for m in members])).to(device)  # (R, n)
         self.stack = Stack([m.model for m in members]).to(device).to(memory_format=torch.channels_last)
         self.term, self.sampler = members[0].feature_term, members[0].sampler
+        forward: Any = self.stack if self.term is None else self.stack.network.features
+        self.forward = compiled(forward, device) if recipe.compile else forward
         parameters = list(self.stack.parameters()) + (list(self.term.parameters()) if self.term else [])
         rate = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr  # where graphs find it
         self.optimiser = torch.optim.SGD(
@@ -161,10 +163,10 @@ class Loop:
         x, labels = self.images(ids, view_ids), self.y[ids]
         with self.autocast:
             if self.term is not None:
-                features = self.stack.network.features(x[0], self.term.preact)  # type: ignore[operator]
+                features = self.forward(x[0], self.term.preact)
                 logits = features.logits[None]
             else:
-                logits = self.stack(x)
+                logits = self.forward(x)
         logits = logits.float()
         loss = torch.empty(len(labels), device=self.device)
         for function, rows in self.groups:  # a loss knows samples only, so members may lie side by side in its batch

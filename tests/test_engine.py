@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,34 @@ def test_one_kd_step_is_the_conventional_loops(student: str) -> None:
     found = train_plainly(plain, DATA, KEEP, ONE_STEP, 3, objective)
     assert trained.loss == pytest.approx(found.losses, rel=1e-5)
     same_state(ours, plain, STUDENTS[student])
+
+
+@pytest.mark.parametrize("student", ["mlp", "resnet8"])
+def test_bfloat16_is_near_and_keeps_float32_weights(student: str) -> None:
+    exact, low = network(student), network(student)
+    first, second = (
+        train(model, DATA, KEEP, recipe, seed=3, loss=kd, teacher=fresh_bank(), device="cpu")
+        for model, recipe in ((exact, STEPS), (low, dataclasses.replace(STEPS, precision="bfloat16")))
+    )
+    assert second.loss == pytest.approx(first.loss, rel=0.02) and second.loss != first.loss
+    assert {p.dtype for p in low.parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler")
+def test_compiled_steps_are_the_same_steps() -> None:
+    plain, fast = network("mlp"), network("mlp")
+    first, second = (
+        train(model, DATA, KEEP, recipe, seed=3, loss=kd, teacher=fresh_bank(), device="cpu")
+        for model, recipe in ((plain, STEPS), (fast, dataclasses.replace(STEPS, compile=True)))
+    )
+    assert second.loss == pytest.approx(first.loss, rel=1e-5)
+    same_state(fast, plain, STUDENTS["mlp"])
+
+
+def test_compiling_without_a_compiler_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(RuntimeError, match="C\\+\\+ compiler"):
+        Loop([Member(network("mlp"), KEEP, 0, cross_entropy)], DATA, Recipe(compile=True), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", FEATURE_LOSSES)

@@ -146,6 +146,7 @@ def test_knobs_without_effect_share_a_row() -> None:
     plain = Run(loss="cross_entropy")
     assert describe(plain) == describe(Run(loss="cross_entropy", alpha=0.9, teacher="resnet8"))
     assert describe(Run()) != describe(Run(alpha=0.9))
+    assert describe(Run()) == describe(Run(device="cpu", compile=True)), "how a run is computed does not identify it"
     assert describe(Run(scorer="el2n", fraction=1.0)) == describe(Run(scorer="aum", fraction=1.0))
     assert describe(Run(scorer="el2n", fraction=0.5)) != describe(Run(scorer="aum", fraction=0.5))
     random_cut = {"selection": "ccs", "fraction": 0.5}  # its cut is by AUM, of the scored network
