@@ -31,10 +31,11 @@ from kdlib import data as datasets
 from kdlib import paths
 from kdlib.bank import LogitBank
 from kdlib.data import Dataset, make_dataset
+from kdlib.evaluation import accuracy, predict
 from kdlib.losses import cross_entropy, kd
 from kdlib.models import build
 from kdlib.recipe import Recipe
-from kdlib.training import accuracy, predict, train
+from kdlib.training import train
 
 ENGINES = {"engine": "float32", "engine in bfloat16": "bfloat16"}
 Recipes = tuple[str, Dataset, Recipe, Recipe, int]

@@ -109,8 +109,8 @@ class TeacherSide:
     @cached_property
     def class_std(self) -> Tensor:
         """k_c of the medium-difficulty paper (Eq. 4) over the full training set, clean views."""
+        from kdlib.evaluation import predict
         from kdlib.losses.reshape import class_std
-        from kdlib.training import predict
 
         logits = predict(self.model, self.data.train_x, self.data)
         return class_std(logits, self.data.train_y.to(logits.device), self.data.num_classes)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kdlib import seeds
 from kdlib.data import Dataset
 from kdlib.devices import forward_batch, resolve_device
+from kdlib.evaluation import predict
 from kdlib.losses.logits import cross_entropy
 from kdlib.losses.regression import squared_error
 from kdlib.models import build
@@ -23,7 +24,7 @@ from kdlib.scorers.errors import difficulty
 from kdlib.selection import keep_indices
 from kdlib.stacked import worth_stacking
 from kdlib.store import Store
-from kdlib.training import Loop, Member, Recorder, Trained, predict, train_company
+from kdlib.training import Loop, Member, Recorder, Trained, train_company
 from kdlib.views import AUGMENTATIONS, apply_views, normalise
 
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from kdlib import seeds
 from kdlib.data import Dataset
-from kdlib.devices import compiled, forward_batch, keep_freed_memory, resolve_device
+from kdlib.devices import compiled, keep_freed_memory, resolve_device
+from kdlib.evaluation import accuracy, predict
 from kdlib.graphs import GraphedStep
 from kdlib.infobatch import InfoBatch
 from kdlib.recipe import PRECISIONS, SCHEDULES, Recipe, batches
@@ -235,44 +236,6 @@ class Loop:
             group["lr"].fill_(self.recipe.lr * factor)
         else:
             group["lr"] = self.recipe.lr * factor
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module,
-    x: Tensor,
-    data: Dataset,
-    *,
-    device: torch.device | None = None,
-    batch: int | None = None,
-    members: int = 1,
-) -> Tensor:
-    """Logits float32 (N, K) of uint8 images (N,C,H,W), un-augmented, the model in eval mode (left in its mode before).
-
-    `members` > 1: `model` is a `Stack`, the logits are (R, N, K). `batch`: images at once; None chooses by their size.
-    """
-    device = device or next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    parts = []
-    for part in x.split(batch or forward_batch(x, device)):
-        images = normalise(part.to(device), data.mean, data.std)
-        if members > 1:
-            images = images[None].expand(members, *images.shape)
-        parts.append(model(images).float())
-    model.train(was_training)
-    return torch.cat(parts, dim=-2)
-
-
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Top-1 accuracy in percent, over the second-to-last axis of logits (..., N, K).
-
-    For float targets (regression, K = 1) it is the variance explained, 100 R^2.
-    """
-    if labels.is_floating_point():
-        y = labels.to(logits.device)
-        return 100 * (1 - (logits[..., 0] - y).square().mean(-1) / y.var(correction=0))
-    return (logits.argmax(-1) == labels.to(logits.device)).float().mean(-1) * 100
 
 
 def train_company(

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from benchmarks.conventional import DistillKL, one_cycle
 from kdlib.bank import LogitBank
+from kdlib.evaluation import predict
 from kdlib.graphs import GraphedStep
 from kdlib.losses import FEATURE_LOSSES, LOSSES, RESHAPES, class_std, cross_entropy, kd, logit_loss
 from kdlib.models import build
 from kdlib.recipe import Recipe
 from kdlib.store import Store
 from kdlib.teachers import StoredCheckpoint
-from kdlib.training import FeatureTerm, Loop, Member, Trained, predict, train, train_company
+from kdlib.training import FeatureTerm, Loop, Member, Trained, train, train_company
 from tests.plain import CLASSES, Plain, Smooth, images, small_data, train_plainly
 
 DATA = small_data()

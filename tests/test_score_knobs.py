@@ -12,6 +12,7 @@ import torch
 
 from kdlib import Run, Store, run, seeds, sweep
 from kdlib.descriptions import DKD_KNOBS, YOUNGER
+from kdlib.evaluation import predict
 from kdlib.experiment import (
     LOSS_KNOBS,
     Objective,
@@ -29,7 +30,6 @@ from kdlib.losses.reshape import class_std
 from kdlib.scorers.errors import difficulty
 from kdlib.store import key
 from kdlib.teachers import SUBSET_RUNS, Extras, load_model, signals
-from kdlib.training import predict
 from kdlib.views import AUGMENTATIONS, apply_views
 
 SHORT = {"epochs": 2, "fraction": 0.2, "lr": 0.02}

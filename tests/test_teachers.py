@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from kdlib.bank import LogitBank, bank_folder
 from kdlib.data import load
+from kdlib.evaluation import accuracy, predict
 from kdlib.losses.logits import soft_kl
 from kdlib.models import build
 from kdlib.recipe import Recipe
 from kdlib.store import Store
 from kdlib.teachers import SUBSET_RUNS, FullRuns, StoredCheckpoint, full_runs, load_model, signals
-from kdlib.training import accuracy, predict
 from kdlib.views import AUGMENTATIONS, apply_views, normalise
 from tests.plain import CLASSES, small_data
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from kdlib.devices import keep_freed_memory, resolve_device
+from kdlib.evaluation import accuracy, predict
 from kdlib.experiment import Run, run_together
 from kdlib.losses import cross_entropy
 from kdlib.models import build
 from kdlib.recipe import SCHEDULES, Recipe, batches
 from kdlib.store import Store
-from kdlib.training import Loop, Member, accuracy, predict, train, train_company
+from kdlib.training import Loop, Member, train, train_company
 from tests.plain import CLASSES, small_data
 
 DATA = small_data()
