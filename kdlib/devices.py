@@ -41,6 +41,11 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
 
 
+def fix_order_of_sums() -> None:
+    """Let a GPU's convolutions sum in one fixed order: the same seed gives the same row there, too."""
+    torch.backends.cudnn.deterministic = True
+
+
 def compiled(forward: Callable, device: torch.device) -> Callable:
     """`forward` by `torch.compile`, once for each shape of its input; RuntimeError where a CPU's compiler is missing."""
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++", "cl"))):

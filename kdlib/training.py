@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kdlib import seeds
 from kdlib.data import Dataset
-from kdlib.devices import compiled, keep_freed_memory, resolve_device
+from kdlib.devices import compiled, fix_order_of_sums, keep_freed_memory, resolve_device
 from kdlib.evaluation import accuracy, predict
 from kdlib.graphs import GraphedStep
 from kdlib.infobatch import InfoBatch
@@ -116,6 +116,7 @@ class Loop:
     """One company in training: networks stacked, optimiser, data on the device. `train_company` drives it."""
 
     def __init__(self, members: Sequence[Member], data: Dataset, recipe: Recipe, device: torch.device) -> None:
+        fix_order_of_sums()
         self.members, self.data, self.recipe, self.device = members, data, recipe, device
         self.augment = AUGMENTATIONS[recipe.augment]
         self.x, self.y = data.train_x.to(device), data.train_y.to(device)

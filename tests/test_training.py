@@ -29,6 +29,12 @@ def mlp(seed: int = 0) -> nn.Module:
     return build("mlp", CLASSES, 3, 8, seed=seed)
 
 
+def test_a_gpus_convolutions_sum_in_a_fixed_order() -> None:
+    torch.backends.cudnn.deterministic = False
+    Loop([Member(mlp(), ALL, 0, cross_entropy)], DATA, QUICK, torch.device("cpu"))
+    assert torch.backends.cudnn.deterministic
+
+
 # -- batches and plans
 
 
