@@ -11,6 +11,7 @@ torch) at the rate of this machine's float32 matrix product, measured in the sam
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -141,8 +142,9 @@ def _rate_row(model: str, name: str, task: Task, rates: dict[str, tuple[float, .
 # -- a sweep
 
 
-def fastest_loader(task: Task, begin: Task, candidates: Sequence[int]) -> int:
-    """How many DataLoader workers make the conventional loop fastest here, with two threads."""
+@functools.cache
+def fastest_loader(task: Task, begin: Task, candidates: tuple[int, ...]) -> int:
+    """How many DataLoader workers make the conventional loop fastest here, with two threads; found out once."""
     with sides.workers("conventional", 1, CORES, begin) as pool:
         walls = {
             n: pool.submit(sides.measured, "conventional", replace(task, workers=n)).result()[1] for n in candidates
