@@ -8,10 +8,14 @@ Names are imported on first use, so that `import kdlib` costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+
+# Here, since it counts only before torch is imported: OpenMP threads that wait asleep leave the cores to those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
     "Run": "experiment",
@@ -28,7 +32,7 @@ _HOME = {
     "SCORERS": "scorers",
     "Signals": "scorers",
     "keep_indices": "selection",
-    "Recipe": "training",
+    "Recipe": "recipe",
     "train": "training",
     "Store": "store",
 }

@@ -80,12 +80,12 @@ def test_exit_codes_of_the_real_command():
 
 def test_help_comes_without_torch():
     program = (
-        "import sys\nfrom kdlib.__main__ import main\n"
+        "import os, sys\nos.environ.pop('OMP_WAIT_POLICY', None)\nfrom kdlib.__main__ import main\n"
         "for command in ('run', 'sweep', 'lesson', 'figures', 'store'):\n"
         "    try: main([command, '--help'])\n"
         "    except SystemExit as stop: assert not stop.code\n"
         "heavy = {'torch', 'papermill', 'pandas', 'matplotlib', 'nbconvert'} & set(sys.modules)\n"
-        "import os; print('LOADED', sorted(heavy), os.environ['OMP_WAIT_POLICY'])"
+        "print('LOADED', sorted(heavy), os.environ['OMP_WAIT_POLICY'])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "LOADED [] PASSIVE"
