@@ -100,9 +100,11 @@ def engine(task: Task) -> None:
 def conventional(task: Task) -> None:
     """The task by `benchmarks.conventional`."""
     torch.manual_seed(task.seed)
-    training, _ = loaders(images(task.file), BATCH, True, task.workers)
+    training, test = loaders(images(task.file), BATCH, True, task.workers)
     student = build(task.model, CLASSES, 3, 32, seed=task.seed)
-    Conventional(student, teacher(task.model), lr=LR).fit(training, task.epochs)
+    loop = Conventional(student, teacher(task.model), lr=LR)
+    loop.fit(training, task.epochs)
+    loop.accuracy(test)
 
 
 SIDES = {"engine": engine, "conventional": conventional}

@@ -6,6 +6,7 @@ students, processes and days. Temperature, reshaping and KD weight apply after t
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -34,7 +35,7 @@ class LogitBank:
     """
 
     def __init__(self, model: nn.Module, data: Dataset, augment: str, folder: Path | None) -> None:
-        self.model = fuse(model.eval())  # a copy with its batch norms folded into the convolutions
+        self.teacher = model.eval()
         self.data, self.augment = data, augment
         self.views = AUGMENTATIONS[augment].num_views(data.image_shape[1])
         self.device = next(model.parameters()).device
@@ -46,6 +47,11 @@ class LogitBank:
             folder.mkdir(parents=True, exist_ok=True)
             self.logits = _shared_array(folder / "logits.f16", np.float16, shape)
             self.check = _shared_array(folder / "check.u32", np.uint32, shape[:2])
+
+    @functools.cached_property
+    def model(self) -> nn.Module:
+        """A copy of the teacher with its batch norms folded into its convolutions, made when it is first asked."""
+        return fuse(self.teacher)
 
     def __call__(self, ids: Tensor, view_ids: Tensor) -> Tensor:
         if self.logits is not None and self.device.type == "cuda":
