@@ -26,6 +26,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from benchmarks import machine
 from benchmarks.conventional import Conventional, loaders, one_cycle
 from kdlib import data as datasets
 from kdlib import paths
@@ -132,6 +133,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
     cases = [digits()]
     if not arguments.quick and (paths.data() / "raw" / "cifar100").is_dir():
         cases.append(ten_classes())
+    print("\n".join(f"{name}: {value}" for name, value in machine.describe().items()), flush=True)
     found = []
     for case in cases:
         found.append(compare(*case, arguments.seeds))
