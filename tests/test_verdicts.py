@@ -146,6 +146,12 @@ def test_missing_runs_are_open_not_an_error() -> None:
     assert {v.verdict for v in verdicts.all_verdicts(no_seeds, statistics.interval([90.0]))} == {OPEN}
 
 
+def test_the_largest_gain_may_lie_between_the_two_fractions_compared() -> None:
+    table = make(lambda p, f, a: 60 + 20 * f + (10 - 40 * abs(f - 0.3)) * (a > 0))
+    verdict = verdicts.gain_at_small_f(table)
+    assert verdict.verdict == HOLDS and verdict.numbers.endswith("; largest on average at f = 0.3")
+
+
 def test_small_f_is_not_compared_with_itself() -> None:
     table = make(as_in_the_paper)
     found = verdicts.gain_at_small_f(table[table.fraction <= 0.1])
