@@ -215,7 +215,7 @@ def all_verdicts(table: pd.DataFrame, full: Interval | None) -> list[Verdict]:
 
 def as_markdown(found: Mapping[str, Sequence[Verdict]], claims: Mapping[str, str]) -> str:
     """One line a claim (its text without brackets), one column a data set."""
-    lines = [f"| claim | {' | '.join(found)} |", "|---" * (len(found) + 1) + "|"]
+    lines = [f"| claim | {' | '.join(found)} |", "|:---" * (len(found) + 1) + "|"]
     for same in zip(*found.values(), strict=True):
         cells = " | ".join(f"**{v.verdict}**: {v.numbers}" for v in same)
         text = re.sub(r" \([^)]*\)", "", claims[same[0].claim])
