@@ -13,7 +13,6 @@ small networks on the digits, on any device.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
@@ -22,7 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pandas as pd

@@ -5,7 +5,7 @@
 `--quick` takes under 3 minutes on two quiet cores. Both sides are measured in turns (A/B/A/B) in one run; a figure is the
 median with the smallest and the largest. The conventional loop is `benchmarks/conventional.py`: it is run with 0, 1 and 2
 DataLoader workers and the fastest counts. The limit of a row is the arithmetic of forward and backward passes (counted by
-torch) at the rate of this machine's float32 matrix product, measured in the same run.
+torch) at the rate of this machine's matrix product in the row's precision, measured in the same run.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def warm_up(model: str, folder: Path) -> Task:
 
 
 def variants(task: Task, quick: bool) -> dict[str, Task]:
-    """The engine's ways to do the task; the last two only where they make sense."""
+    """The engine's ways to do the task; bfloat16 where the processor has it, compiled where there is time for compiling."""
     afresh = replace(task, bank="")
     found = {"bank filled": task, "teacher computed afresh": afresh}
     if machine.has_bfloat16():

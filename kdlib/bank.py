@@ -39,6 +39,7 @@ class LogitBank:
         self.data, self.augment = data, augment
         self.views = AUGMENTATIONS[augment].num_views(data.image_shape[1])
         self.device = next(model.parameters()).device
+        self.chunk = CHUNK.get(self.device.type, 64)
         self.logits = self.check = None
         self.near: Tensor | None = None
         if folder is not None:
@@ -98,9 +99,8 @@ class LogitBank:
         it, so that each computes its share. The order changes no value.
         """
         assert self.logits is not None and self.check is not None
-        size = CHUNK.get(self.device.type, 64)
-        for chunk in np.random.default_rng(os.getpid()).permutation(-(-len(rows) // size)):
-            part = slice(chunk * size, (chunk + 1) * size)
+        for start in np.random.default_rng(os.getpid()).permutation(range(0, len(rows), self.chunk)):
+            part = slice(start, start + self.chunk)
             new = self._missing(rows[part], views[part])
             if not new.any():
                 continue
@@ -116,9 +116,10 @@ class LogitBank:
 
     @torch.inference_mode()
     def _forward(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
-        parts, size = [], CHUNK.get(self.device.type, 64)
-        for start in range(0, len(rows), size):
-            taken = np.resize(np.arange(start, min(start + size, len(rows))), size)  # the last chunk is padded
+        parts = []
+        for start in range(0, len(rows), self.chunk):
+            taken = np.arange(start, min(start + self.chunk, len(rows)))
+            taken = np.resize(taken, self.chunk)  # the last chunk is padded
             x = self.data.train_x[rows[taken]].to(self.device)
             if self.views > 1:
                 x = apply_views(x, torch.from_numpy(views[taken]).to(self.device), self.augment)

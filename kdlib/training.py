@@ -165,7 +165,7 @@ class Loop:
         x, labels = self.images(ids, view_ids), self.y[ids]
         with self.autocast:
             if self.term is not None:
-                features = self.forward(x[0], self.term.preact)
+                features = self.forward(x[0], self.term.preact).in_float32()
                 logits = features.logits[None]
             else:
                 logits = self.forward(x)

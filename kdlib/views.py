@@ -1,7 +1,7 @@
 """Augmentation as an enumerable set of views: crop offset x horizontal flip.
 
 A crop with padding p has (2p + 1)^2 offsets; with the flip a 32x32 image (p = 4) has 81 x 2 = 162 views. Because the set
-is finite, a frozen teacher's logits can be computed once for each (sample, view) and kept (see `teachers.py`).
+is finite, a frozen teacher's logits can be computed once for each (sample, view) and kept (see `bank.py`).
 View ids count offsets row by row, the flip fastest: `id = (dy * (2p + 1) + dx) * 2 + flip`.
 """
 

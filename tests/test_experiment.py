@@ -43,9 +43,10 @@ def test_every_reshape_runs(reshape: str, store: Store) -> None:
     check(run(Run(**SHORT, reshape=reshape), store), 269)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])  # the latter is a GPU's default
 @pytest.mark.parametrize("name", FEATURE_LOSSES)
-def test_every_feature_loss_runs(name: str, store: Store) -> None:
-    weights = {"feature_loss": name, "beta": min(FEATURE_LOSSES[name].tuned_beta, 1.0)}
+def test_every_feature_loss_runs(name: str, precision: str, store: Store) -> None:
+    weights = {"feature_loss": name, "beta": min(FEATURE_LOSSES[name].tuned_beta, 1.0), "precision": precision}
     check(run(Run(**SHORT, student="resnet8", teacher="resnet14", **weights), store), 269)
 
 

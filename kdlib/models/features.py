@@ -18,6 +18,10 @@ class Features(NamedTuple):
     embedding: Tensor
     logits: Tensor
 
+    def in_float32(self) -> Features:
+        """The same in float32: what comes from a forward pass in bfloat16 meets float32 weights in the losses."""
+        return Features([m.float() for m in self.maps], self.embedding.float(), self.logits.float())
+
 
 class Network(nn.Module):
     """Base of all networks: a family writes `features`, and `forward` follows from it.
