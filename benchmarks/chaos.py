@@ -45,7 +45,7 @@ class Subject:
 
 
 DIGITS = Subject(
-    "kdlib.experiment",
+    "kdlib.experiments.run",
     {
         "fraction": [0.1, 0.3],
         "scorer": ["random", "forgetting"],
@@ -65,11 +65,11 @@ LIGHT = Subject(
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 SWEEP = """
 import json, sys
-import kdlib.sweep
+import kdlib.experiments.grid
 experiment, grid, fixed, folder, workers, size, table = json.loads(sys.argv[1])
-kdlib.sweep.COMPANY_SIZE = size
-rows = kdlib.sweep.sweep_of(experiment, grid, workers, None, folder, False, fixed)
-kdlib.sweep.export_rows(rows, table)
+kdlib.experiments.grid.COMPANY_SIZE = size
+rows = kdlib.experiments.grid.sweep_of(experiment, grid, workers, None, folder, False, fixed)
+kdlib.experiments.grid.export_rows(rows, table)
 """
 
 
@@ -164,7 +164,7 @@ def one_round(subject: Subject, folder: Path, kills: int, rng: random.Random, ta
 
 
 def compare(expected: Path, found: Path, subject: Subject, exact: bool, tally: Tally) -> None:
-    from kdlib.sweep import load_rows
+    from kdlib.experiments.grid import load_rows
 
     left, right = (load_rows(path).drop(columns=list(subject.unequal)) for path in (expected, found))
     tally.rows_compared += len(right)
@@ -179,7 +179,7 @@ def compare(expected: Path, found: Path, subject: Subject, exact: bool, tally: T
 
 def chaos(subject: Subject, kills: int, folder: Path, seed: int, companies: bool = False) -> Tally:
     """Rounds of killed sweeps until `kills` kills have been done."""
-    from kdlib.store import Store
+    from kdlib.store.artefacts import Store
 
     rng, tally, began = random.Random(seed), Tally(), time.monotonic()
     size = 8 if companies else 1

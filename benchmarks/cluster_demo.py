@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from kdlib.executors import WORKER_ENVIRONMENT
-from kdlib.sweep import sweep
+from kdlib.experiments.backends import WORKER_ENVIRONMENT
+from kdlib.experiments.grid import sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 

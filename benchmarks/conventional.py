@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from kdlib.data import Dataset
+from kdlib.data.datasets import Dataset
 
 
 class Images(TorchDataset):

@@ -28,15 +28,15 @@ from torch import nn
 
 from benchmarks import machine
 from benchmarks.conventional import Conventional, loaders, one_cycle
-from kdlib import data as datasets
-from kdlib import paths
-from kdlib.bank import LogitBank
-from kdlib.data import Dataset, make_dataset
-from kdlib.evaluation import accuracy, predict
+from kdlib.data import datasets
+from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.losses import cross_entropy, kd
 from kdlib.models import build
-from kdlib.recipe import Recipe
-from kdlib.training import train
+from kdlib.training.evaluate import accuracy, predict
+from kdlib.training.logit_cache import LogitBank
+from kdlib.training.loop import train
+from kdlib.training.recipe import Recipe
+from kdlib.utils import paths
 
 ENGINES = {"engine": "float32", "engine in bfloat16": "bfloat16"}
 Recipes = tuple[str, Dataset, Recipe, Recipe, int]

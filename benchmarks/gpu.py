@@ -31,14 +31,14 @@ import torch
 
 from benchmarks import machine
 from benchmarks.conventional import Conventional, loaders
-from kdlib.bank import LogitBank
-from kdlib.data import Dataset, make_dataset
-from kdlib.devices import resolve_device
-from kdlib.graphs import GraphedStep
+from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.losses import kd
 from kdlib.models import build
-from kdlib.recipe import Recipe
-from kdlib.training import Loop, Member
+from kdlib.training.cuda_graphs import GraphedStep
+from kdlib.training.logit_cache import LogitBank
+from kdlib.training.loop import Loop, Member
+from kdlib.training.recipe import Recipe
+from kdlib.utils.devices import resolve_device
 
 FULL_RUNS = 44  # Fig. 4 in trainings on all data: fractions 0.1 ... 1.0 sum to 5.5, times 4 methods, times KD and none
 

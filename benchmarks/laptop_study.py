@@ -16,8 +16,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields
 
-from kdlib import PRESETS, Run, Store, experiment, paths, run
-from kdlib.sweep import export_rows, sweep
+from kdlib import PRESETS, Run, Store, run
+from kdlib.experiments import run as experiment
+from kdlib.experiments.grid import export_rows, sweep
+from kdlib.utils import paths
 
 PRUNINGS = {
     "random": {"scorer": "random"},

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from kdlib import PRESETS, Run, Store
-from kdlib.experiment import dataset_of, teacher_runs
-from kdlib.sweep import export_rows, sweep
+from kdlib.experiments.grid import export_rows, sweep
+from kdlib.experiments.run import dataset_of, teacher_runs
 
 LOSSES = ["cross_entropy", "kd"]
 EXPECTED = {"teacher": 71.6, "cross_entropy": 39.8, "kd": 56.8}  # percent, the paper; students: random, f = 0.1
@@ -72,7 +72,7 @@ def stages(seeds: list[int], fractions: list[float]) -> Iterator[tuple[str, dict
 
 def train_teacher(fixed: dict, store: Store) -> float:
     """The teacher's test accuracy in percent, trained or fetched."""
-    from kdlib.teachers import full_runs
+    from kdlib.training.reference_runs import full_runs
 
     r = Run(**fixed)
     return float(full_runs(teacher_runs(r), dataset_of(r), store, r.device)["test_acc"][0])

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlib.data import make_dataset
+from kdlib.data.datasets import make_dataset
 from kdlib.losses import cross_entropy
 from kdlib.models import build
-from kdlib.recipe import Recipe
 from kdlib.scorers.gradients import grand, grand_last
-from kdlib.selection import keep_indices
-from kdlib.training import Loop, Member, Recorder
+from kdlib.selection.rules import keep_indices
+from kdlib.training.loop import Loop, Member, Recorder
+from kdlib.training.recipe import Recipe
 
 IMAGENET = 1_281_167
 

@@ -24,14 +24,14 @@ from torch import nn
 
 from benchmarks.conventional import Conventional, loaders
 from benchmarks.machine import cpu_seconds, environment
-from kdlib import data as datasets
-from kdlib import paths
-from kdlib.bank import LogitBank
-from kdlib.data import Dataset, make_dataset
+from kdlib.data import datasets
+from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.losses import kd
 from kdlib.models import build
-from kdlib.recipe import Recipe
-from kdlib.training import Member, train_company
+from kdlib.training.logit_cache import LogitBank
+from kdlib.training.loop import Member, train_company
+from kdlib.training.recipe import Recipe
+from kdlib.utils import paths
 
 BATCH, LR, CLASSES = 64, 0.05, 100
 
@@ -86,7 +86,7 @@ def teacher(model: str) -> nn.Module:
 
 
 def engine(task: Task) -> None:
-    """The task by `kdlib.training`; views are shared by all seeds, as in the laptop and paper presets."""
+    """The task by `kdlib.training.loop`; views are shared by all seeds, as in the laptop and paper presets."""
     data = images(task.file)
     shared = {"schedule": "constant", "augment": "crop_flip", "eval_every": 10**6}
     recipe = Recipe(task.epochs, BATCH, LR, precision=task.precision, compile=task.compile, **shared)

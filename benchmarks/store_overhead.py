@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from kdlib import executors, experiment
-from kdlib.store import Store
-from kdlib.sweep import sweep
+from kdlib.experiments import backends as executors
+from kdlib.experiments import run as experiment
+from kdlib.experiments.grid import sweep
+from kdlib.store.artefacts import Store
 
 GRID = {"fraction": [0.1, 0.2, 0.3, 0.4, 0.5], "scorer": ["random", "forgetting"], "seed": list(range(10))}
 

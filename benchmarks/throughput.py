@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import machine, sides
 from benchmarks.sides import CLASSES, Task
-from kdlib.recipe import PRECISIONS
+from kdlib.training.recipe import PRECISIONS
 
 STUDENTS, CORES = 8, 2
 Peak = dict[str, float]  # precision -> GFLOP/s of one thread
@@ -205,7 +205,7 @@ def _sweep_row(
 
 CLASSROOM = """
 import sys
-from kdlib.sweep import sweep
+from kdlib.experiments.grid import sweep
 rows = sweep({{"fraction": [0.05, 0.1, 0.2, 0.5, 1.0], "loss": ["cross_entropy", "kd"], "seed": list(range(10))}},
              dataset="digits", student="mlp", teacher="mlp", epochs=60, workers=2, store={store!r}, progress=False)
 sys.exit(len(rows) != 100 or bool(rows.test_acc.isna().any()))
@@ -233,14 +233,17 @@ def classroom(repeats: int, folder: Path, peak: Peak) -> Row:
 
 MEMORY = """
 from kdlib import Run, run
-from kdlib.store import Store
+from kdlib.store.artefacts import Store
 common = dict(dataset="cifar100", student="resnet8", teacher="resnet8", epochs=1, augment="crop_flip")
 run(Run(**common, fraction=0.05, teacher_fraction=0.05, augment_seed=0), Store({store!r}))
 """
 MEMORY_OF_TRAINING = """
 import numpy as np
 from pathlib import Path
-from kdlib import bank, load, losses, models, recipe, training
+from kdlib import load, losses, models
+from kdlib.training import logit_cache as bank
+from kdlib.training import recipe
+from kdlib.training import loop as training
 data, keep = load("cifar100"), np.arange(0, 50000, 100)
 student, guide = (models.build("resnet8", 100, 3, 32, seed=s) for s in (0, 1))
 logits = bank.LogitBank(guide, data, "crop_flip", Path({store!r}) / "banks")

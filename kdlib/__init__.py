@@ -18,23 +18,23 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
-    "Run": "experiment",
-    "run": "experiment",
-    "PRESETS": "experiment",
-    "sweep": "sweep",
-    "load_rows": "sweep",
-    "load": "data",
-    "Dataset": "data",
+    "Run": "experiments.config",
+    "run": "experiments.run",
+    "PRESETS": "experiments.config",
+    "sweep": "experiments.grid",
+    "load_rows": "experiments.grid",
+    "load": "data.datasets",
+    "Dataset": "data.datasets",
     "MODELS": "models",
     "LOSSES": "losses",
     "RESHAPES": "losses",
     "FEATURE_LOSSES": "losses",
     "SCORERS": "scorers",
     "Signals": "scorers",
-    "keep_indices": "selection",
-    "Recipe": "recipe",
-    "train": "training",
-    "Store": "store",
+    "keep_indices": "selection.rules",
+    "Recipe": "training.recipe",
+    "train": "training.loop",
+    "Store": "store.artefacts",
 }
 __all__ = ["__version__", *_HOME]
 

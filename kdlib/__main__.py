@@ -10,41 +10,41 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from kdlib.errors import choose
+from kdlib.utils.errors import choose
 
 
 def _run(args: list[str]) -> int:
-    from kdlib.commands import run
+    from kdlib.cli.experiment_commands import run
 
     return run(args)
 
 
 def _sweep(args: list[str]) -> int:
-    from kdlib.commands import sweep
+    from kdlib.cli.experiment_commands import sweep
 
     return sweep(args)
 
 
 def _lesson(args: list[str]) -> int:
-    from kdlib.lesson_commands import lesson
+    from kdlib.cli.lesson_commands import lesson
 
     return lesson(args)
 
 
 def _figures(args: list[str]) -> int:
-    from kdlib.lesson_commands import figures
+    from kdlib.cli.lesson_commands import figures
 
     return figures(args)
 
 
 def _lab(args: list[str]) -> int:
-    from kdlib.lesson_commands import lab
+    from kdlib.cli.lesson_commands import lab
 
     return lab(args)
 
 
 def _store(args: list[str]) -> int:
-    from kdlib.commands import store
+    from kdlib.cli.experiment_commands import store
 
     return store(args)
 
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(usage())
         return 0 if args else 2
-    from kdlib.cli import Failed, UsageError
+    from kdlib.cli.arguments import Failed, UsageError
 
     try:
         command, _ = choose("command", args[0], COMMANDS)

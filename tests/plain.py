@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdlib import seeds
-from kdlib.data import Dataset, make_dataset
+from kdlib.data.augment import AUGMENTATIONS
+from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.models import Features, Network
-from kdlib.recipe import Recipe
-from kdlib.views import AUGMENTATIONS
+from kdlib.training.recipe import Recipe
+from kdlib.utils import seeds
 
 CLASSES = 5
 

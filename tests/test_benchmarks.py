@@ -13,9 +13,9 @@ from torchvision import transforms
 from benchmarks import gpu, machine, paper_on_gpu
 from benchmarks.conventional import Conventional, DistillKL, Images, loaders, one_cycle
 from benchmarks.throughput import Row
+from kdlib.experiments.grid import load_rows
 from kdlib.losses import kd
 from kdlib.models import build
-from kdlib.sweep import load_rows
 from tests.plain import CLASSES, small_data
 
 DATA = small_data()

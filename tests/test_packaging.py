@@ -101,7 +101,7 @@ def test_no_lock_files():
 
 
 def test_mathjax_comes_with_its_licence():
-    assets = ROOT / "kdlib" / "assets"
+    assets = ROOT / "kdlib" / "course" / "assets"
     assert "Apache License" in (assets / "tex-svg-full.LICENSE.txt").read_text()
     assert "</script" not in (assets / "tex-svg-full.js").read_text(), "it can stand inside a script element"
 
@@ -153,8 +153,8 @@ def test_readme_shell_flags_are_understood(readme):
     """Every `kdlib run` and `kdlib sweep` of the README has arguments that the command accepts."""
     import shlex
 
-    from kdlib.cli import parse
-    from kdlib.commands import RunOptions, SweepOptions, with_run_flags
+    from kdlib.cli.arguments import parse
+    from kdlib.cli.experiment_commands import RunOptions, SweepOptions, with_run_flags
 
     shell = "\n".join(blocks(readme, "bash", "sh", "shell", "console")).replace("\\\n", " ")
     for command, rest in re.findall(r"kdlib (run|sweep)\b([^\n#]*)", shell):

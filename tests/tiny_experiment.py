@@ -1,6 +1,6 @@
 """The smallest thing a sweep can sweep over: a least-squares fit whose target comes from a stored "teacher".
 
-It obeys the same rules as `kdlib.experiment` (a frozen `Run`, `run`, `describe`), trains in milliseconds without
+It obeys the same rules as `kdlib.experiments.run` (a frozen `Run`, `run`, `describe`), trains in milliseconds without
 torch, and writes a line to `journal` for everything it makes, so that a test can count what was made how often.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlib.store import Store
+from kdlib.store.artefacts import Store
 
 
 @dataclass(frozen=True)

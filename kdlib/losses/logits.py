@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdlib.errors import choose
+from kdlib.utils.errors import choose
 
 Weight = float | Tensor
 Weighting = str | tuple[float, float]

@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from kdlib.errors import choose
 from kdlib.losses.logits import LOSSES
+from kdlib.utils.errors import choose
 
 LSKD_EPS = 1e-7  # added to the std in the authors' code
 

@@ -10,7 +10,6 @@ from functools import partial
 
 import torch
 
-from kdlib.errors import choose
 from kdlib.models.features import Features, Network, parameters_count
 from kdlib.models.imagenet import TorchvisionMobileNetV2, TorchvisionResNet
 from kdlib.models.mlp import MLP
@@ -20,6 +19,7 @@ from kdlib.models.shufflenet import ShuffleNetV1, ShuffleNetV2
 from kdlib.models.vgg import VGG
 from kdlib.models.vit import ViT
 from kdlib.models.wrn import WideResNet
+from kdlib.utils.errors import choose
 
 __all__ = ["MODELS", "Features", "Network", "build", "parameters_count"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlib.errors import choose
+from kdlib.utils.errors import choose
 
 NEVER_LEARNED = {"hardest": "epochs", "easiest": "zero", "infinite": "inf"}
 

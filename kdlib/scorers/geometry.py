@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlib.errors import choose
+from kdlib.utils.errors import choose
 
 # Which candidate herding takes next, given the squared distances to the target.
 RULES: dict[str, Callable[[NDArray], np.intp]] = {"argmin": np.argmin, "argmax": np.argmax}

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from kdlib.devices import keep_freed_memory
+from kdlib.utils.devices import keep_freed_memory
 
 Norm = Callable[[Tensor, Tensor], Tensor]  # images (B, ...), labels (B,) -> (B,)
 

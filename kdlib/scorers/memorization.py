@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlib.errors import choose
+from kdlib.utils.errors import choose
 
 # What a sample scores when no run held it out (or none trained on it), so that one of its two means does not
 # exist.

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from kdlib.errors import choose
+from kdlib.utils.errors import choose
 
 IMAGE_ENDINGS = {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 SIGN = {"keep": 1.0, "drop": -1.0}

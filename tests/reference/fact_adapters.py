@@ -12,12 +12,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from kdlib.experiment import PRESETS, Run
+from kdlib.experiments.run import PRESETS, Run
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REFERENCE_SETTINGS, relational
 from kdlib.losses.crd import CRD
 from kdlib.models import MODELS
-from kdlib.paths import root
-from kdlib.recipe import SCHEDULES, Recipe
+from kdlib.training.recipe import SCHEDULES, Recipe
+from kdlib.utils.paths import root
 
 Facts = dict[str, Any]
 FILE = root() / "data" / "paper" / "facts.json"

@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdlib import theory
-from kdlib.infobatch import InfoBatch, soft_prune
 from kdlib.losses import class_std
 from kdlib.losses.reshape import classwise_std
 from kdlib.scorers import dynamics, errors, geometry, gradients
 from kdlib.scorers import memorization as subset_models
-from kdlib.selection import (
+from kdlib.selection.infobatch import InfoBatch, soft_prune
+from kdlib.selection.rules import (
     class_quotas,
     keep_moderate,
     keep_quotas,
@@ -31,6 +30,7 @@ from kdlib.selection import (
     strata_of,
     stratum_budgets,
 )
+from kdlib.theory import ridge as theory
 from tests.reference.inputs import probe
 
 Case = dict[str, Any]

@@ -1,0 +1,182 @@
+"""Figures of accuracy: against the kept fraction f, against alpha, differences between runs, and paper beside ours.
+
+Every function takes tables of `kdlib.analysis.statistics` and returns a figure. Colour is the pruning, a solid line a student
+with KD, a dashed one a student without. Bands and bars are 95% intervals over seeds; fewer than three seeds have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+from numpy.typing import ArrayLike, NDArray
+
+from kdlib.analysis.plots.style import PALETTE, SCORER_COLOURS
+from kdlib.analysis.statistics import Interval, gain_points, points
+
+BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
+KEPT = "kept fraction f (share of the training samples)"
+ACCURACY = "test accuracy (%)"
+LEGEND: dict[str, Any] = {"fontsize": 8, "handlelength": 3.2}  # long enough to tell a dashed line from a solid one
+
+
+def colour(pruning: str) -> str:
+    """The scorer's colour; the medium window is scored by difficulty and has that colour."""
+    scorer = "difficulty" if pruning == "medium" else pruning.split(" ")[0]
+    return SCORER_COLOURS.get(scorer, PINK)
+
+
+def fraction_axis(axis: Axes, fractions: ArrayLike, narrow: bool = False) -> None:
+    """A logarithmic x axis whose ticks are the fractions themselves; the percent sign moves to the label if narrow."""
+    at = np.unique(np.asarray(fractions, dtype=np.float64))
+    axis.set_xscale("log")
+    axis.set_xticks(at, [f"{100 * f:g}" if narrow else f"{100 * f:g}%" for f in at])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("kept fraction f (%)" if narrow else KEPT)
+
+
+def seeds_note(found: pd.DataFrame) -> str:
+    """The seeds of some points: `n = 10`, or `n = 1 to 3` where they differ."""
+    low, high = int(found.n.min()), int(found.n.max())
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def curves(axis: Axes, table: pd.DataFrame, alphas: Mapping[float, str], narrow: bool = False) -> None:
+    """Accuracy against f: a line per pruning and alpha (`alphas` maps alpha to a line style), with its band."""
+    found = points(table, ("pruning", "alpha", "fraction"))
+    for name in dict.fromkeys(table.pruning):
+        for alpha, style in alphas.items():
+            line = found[(found.pruning == name) & np.isclose(found.alpha, alpha)]
+            inside = colour(name) if alpha else "white"  # hollow: no teacher; tells lone points apart, too
+            marker: dict[str, Any] = {"marker": "o", "ms": 4, "markerfacecolor": inside}
+            axis.plot(line.fraction, line["mean"], ls=style, lw=1.6, color=colour(name), **marker)
+            low, high = line["mean"] - line.half, line["mean"] + line.half
+            axis.fill_between(line.fraction, low, high, color=colour(name), alpha=0.15, lw=0)
+    fraction_axis(axis, found.fraction, narrow)
+    axis.set_ylabel(ACCURACY)
+
+
+def line_keys(table: pd.DataFrame, alphas: Mapping[float, tuple[str, str]], counts: bool = True) -> list[Line2D]:
+    """Legend entries: a colour for each pruning (with its n), a line style for each alpha (style, name)."""
+    keys = []
+    for name in dict.fromkeys(table.pruning):
+        n = points(table[table.pruning == name], ("alpha", "fraction"))
+        label = f"{name} ({seeds_note(n)})" if counts else name
+        keys.append(Line2D([], [], color=colour(name), marker="o", ms=4, lw=1.6, label=label))
+    for alpha, (style, label) in alphas.items():
+        fill: dict[str, Any] = {"marker": "o", "ms": 4, "markerfacecolor": GREY if alpha else "white"}
+        keys.append(Line2D([], [], color=GREY, ls=style, lw=1.6, label=label, **fill))
+    return keys
+
+
+STYLES = {0.5: ("-", "with KD"), 0.0: ("--", "without KD")}
+
+
+def accuracy_vs_fraction(table: pd.DataFrame, full: Interval, alpha: float = 0.5) -> Figure:
+    """The main result: accuracy against f with KD (solid) and without (dashed); dashed grey: all data, no KD."""
+    figure, axis = plt.subplots(figsize=(6, 3.5))
+    curves(axis, table, {alpha: "-", 0.0: "--"})
+    axis.axhline(full.mean, color=GREY, ls=(0, (6, 3)), lw=1.2)
+    place: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "color": "#666666", "fontsize": 8}
+    axis.annotate(f"all data, no KD: {full.mean:.1f}% (n = {full.n})", (table.fraction.min(), full.mean), **place)
+    axis.legend(handles=line_keys(table, {alpha: STYLES[0.5], 0.0: STYLES[0.0]}), loc="lower right", **LEGEND)
+    return figure
+
+
+def soft_targets(image: NDArray, logits: NDArray, classes: Sequence[str], taus: Sequence[float], label: int) -> Figure:
+    """Left, one sample (C, H, W) uint8; right, the teacher's softmax(logits / tau) at each temperature, logits (K,)."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6, 2.4), width_ratios=(1, 2.8))
+    grey = image.shape[0] == 1
+    left.imshow(image[0] if grey else image.transpose(1, 2, 0), cmap="gray_r" if grey else None)
+    left.set(xlabel="column (pixels)", ylabel="row (pixels)", title=f"label: {classes[label]}")
+    left.grid(False)
+    shown, width = np.argsort(-logits, kind="stable")[:10], 0.8 / len(taus)
+    shown = np.sort(shown)
+    for k, (tau, tone) in enumerate(zip(taus, (BLUE, ORANGE, GREEN), strict=False)):
+        soft = np.exp((logits - logits.max()) / tau)
+        at = np.arange(len(shown)) + (k - (len(taus) - 1) / 2) * width
+        right.bar(at, 100 * (soft / soft.sum())[shown], width, color=tone, label=rf"$\tau$ = {tau:.3g}")
+    right.set_xticks(range(len(shown)), [classes[c] for c in shown], fontsize=8)
+    right.set(xlabel="class (label)", ylabel="soft target $q$ (%)", ylim=(0, 100))
+    right.legend(fontsize=8)
+    return figure
+
+
+def differences(panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
+    """Differences in points against f, a panel each (title -> pruning, fraction, mean, half, n); zero is dashed."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(6, 3), sharey=True, squeeze=False)
+    for axis, (title, found) in zip(axes[0], panels.items(), strict=True):
+        axis.axhline(0, color=GREY, ls="--", lw=1.2)
+        names = list(dict.fromkeys(found.pruning))
+        for k, name in enumerate(names):
+            line = found[found.pruning == name]
+            x = line.fraction * 1.05 ** (k - (len(names) - 1) / 2)  # side by side, so that bars do not hide each other
+            shown: dict[str, Any] = {"fmt": "o-", "ms": 3.5, "lw": 1.4, "capsize": 2.5, "color": colour(name)}
+            axis.errorbar(x, line["mean"], line.half.fillna(0), label=f"{name} ({seeds_note(line)})", **shown)
+        fraction_axis(axis, found.fraction, narrow=len(panels) > 1)
+        axis.set_title(title if len(panels) > 1 else "", fontsize=9)
+        axis.legend(fontsize=8)
+    axes[0, 0].set_ylabel(ylabel)
+    return figure
+
+
+def alpha_against_fraction(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
+    """Left, points above alpha = 0 against alpha, one line per f (star: best); right, the best alpha against f.
+
+    best: columns fraction, mean, half, n of the seeds' best alphas.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2), width_ratios=(1.35, 1))
+    fractions = sorted(table.fraction.unique())
+    tones = mpl.colormaps["viridis"](np.linspace(0.9, 0, len(fractions)))
+    for f, tone in zip(fractions, tones, strict=True):
+        at_f = table[table.fraction == f]
+        found = pd.concat([gain_points(at_f, a).assign(alpha=a) for a in sorted(at_f.alpha.unique())])
+        shown: dict[str, Any] = {"fmt": "o-", "ms": 3, "lw": 1.3, "capsize": 2, "color": tone, "label": f"{100 * f:g}%"}
+        left.errorbar(found.alpha, found["mean"], found.half.fillna(0), **shown)
+        top = found.iloc[found["mean"].argmax()]
+        left.plot(top.alpha, top["mean"], "*", ms=10, color=tone, markeredgecolor=BLACK, mew=0.5, zorder=4)
+    left.axhline(0, color=GREY, ls="--", lw=1.2)
+    left.set(xlabel=r"KD weight $\alpha$ (no unit)", ylabel=r"accuracy above $\alpha$ = 0 (points)")
+    left.legend(fontsize=7, title=f"f ({seeds_note(best)}); star: best", title_fontsize=7, ncols=2)
+    right.errorbar(best.fraction, best["mean"], best.half.fillna(0), fmt="o-", ms=4, capsize=3, color=BLUE)
+    fraction_axis(right, best.fraction, narrow=True)
+    right.set(ylabel=r"best $\alpha$ (mean over seeds)", ylim=(-0.05, 1.05))
+    return figure
+
+
+def panels(
+    tables: Mapping[str, pd.DataFrame],
+    alpha: float = 0.5,
+    full: Mapping[str, float] | None = None,
+    unknown_n: Sequence[str] = (),
+    ylim: tuple[float, float] | None = (0, 100),
+) -> Figure:
+    """Accuracy against f side by side on equal axes (title -> table); `full`: a panel's accuracy on all data, no KD.
+
+    `unknown_n`: panels of published numbers, whose seeds are not known.
+    """
+    figure, axes = plt.subplots(1, len(tables), figsize=(6, 3.5), sharey=True, squeeze=False)
+    all_f = pd.concat([table.fraction for table in tables.values()])
+    low, high = all_f.min(), all_f.max()
+    for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
+        curves(axis, table, {alpha: "-", 0.0: "--"}, narrow=True)
+        axis.set(xlim=(low / 1.2, high * 1.2), ylabel="")  # equal f at equal places
+        axis.set_title(title, fontsize=9)
+        if full and title in full:
+            axis.axhline(full[title], color=GREY, ls=(0, (6, 3)), lw=1.2)
+        keys = line_keys(table, {}, counts=title not in unknown_n)
+        axis.legend(handles=keys, fontsize=7, loc="best", handlelength=1.2)
+    axes[0, 0].set(ylabel=ACCURACY, ylim=ylim)
+    styles = line_keys(table.iloc[:0], {alpha: STYLES[0.5], 0.0: STYLES[0.0]})
+    if full:
+        styles.append(Line2D([], [], color=GREY, ls=(0, (6, 3)), lw=1.2, label="all data, without KD"))
+    figure.legend(handles=styles, loc="outside upper center", ncols=3, **LEGEND)
+    return figure

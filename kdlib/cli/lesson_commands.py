@@ -1,0 +1,145 @@
+"""The commands `lesson`, `figures` and `lab`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdlib.cli.arguments import Failed, UsageError, assignments, note, option, parse, usage
+from kdlib.course import lessons, notebooks, suite
+from kdlib.utils import paths
+
+
+@dataclass(frozen=True)
+class LessonOptions:
+    """Run one lesson, or "all"; without a name: list them with their parameters."""
+
+    name: str = option("", "03, 03_kd_on_pruned_data, a notebook file, or all")
+    preset: str = option("", "smoke (seconds), class (minutes), laptop (hours), paper (GPU)")
+    set: tuple[str, ...] = option((), "parameters: name=value ...")
+    grid: tuple[str, ...] = option((), "one run for each combination: name=value1,value2 ...")
+    out: str = option("", "notebook to write; with --grid: folder")
+    workers: int = option(0, "runs at a time; 0: one for each core")
+    cluster: str = option("", "with --grid: local, or a Dask scheduler's address tcp://host:8786")
+    force: bool = option(False, "run also what has not changed since its last success")
+    student: bool = option(False, "write the copy without solutions and outputs instead of running")
+    update: bool = option(False, "run as written and replace the notebook in notebooks/ by the clean result")
+
+
+def lesson(args: list[str]) -> int:
+    """`python -m kdlib lesson`."""
+    flags = parse(LessonOptions, args, "lesson", positional=["name"])
+    if not flags.name:
+        return _list()
+    with usage():
+        found = lessons.names() if flags.name == "all" else [str(lessons.find(flags.name))]
+    if flags.out and len(found) > 1:
+        raise UsageError("--out names one notebook; give one lesson")
+    if flags.student:
+        return _student(found, flags.out)
+    if flags.update:
+        if flags.set or flags.grid or flags.preset:
+            raise UsageError("--update runs a lesson as it is written: no --set, --grid or --preset")
+        return _finish(suite.run_tasks([suite.task(n) for n in found], workers=flags.workers or None, force=True), True)
+    if flags.grid:
+        return _grid(found, flags)
+    with usage():
+        tasks = [_task(name, flags) for name in found]
+    return _finish(suite.run_tasks(tasks, workers=flags.workers or None, force=flags.force))
+
+
+def _task(name: str, flags: LessonOptions) -> suite.Task:
+    task = suite.task(name, _parameters(name, flags.set), preset=flags.preset or None)
+    if flags.out:
+        notebook = Path(flags.out).absolute()
+        return suite.Task(task.source, task.parameters, task.preset, notebook, notebook.with_suffix(""))
+    return task
+
+
+def _parameters(name: str, pairs: Sequence[str]) -> dict[str, Any]:
+    declared = notebooks.parameters(notebooks.read(lessons.find(name)))
+    return {key: notebooks.parse_parameter(key, text, declared) for key, text in assignments(pairs, "--set").items()}
+
+
+def _grid(found: list[str], flags: LessonOptions) -> int:
+    if len(found) > 1:
+        raise UsageError("--grid runs one lesson; give its name")
+    name = found[0]
+    declared = notebooks.parameters(notebooks.read(lessons.find(name)))
+    folder = Path(flags.out).absolute() if flags.out else lessons.runs() / Path(name).stem
+    with usage():
+        grid = {
+            key: [notebooks.parse_parameter(key, part, declared) for part in notebooks.split_commas(text)]
+            for key, text in assignments(flags.grid, "--grid").items()
+        }
+        tasks = suite.grid_tasks(name, grid, _parameters(name, flags.set), flags.preset or None, folder)
+    outcomes = suite.run_tasks(tasks, workers=flags.workers or None, cluster=flags.cluster or None, force=flags.force)
+    from kdlib.course.report import write_index
+
+    note(f"index: {write_index(outcomes, folder)}")
+    return _finish(outcomes)
+
+
+def _finish(outcomes: list[suite.Outcome], update: bool = False) -> int:
+    """Say where the results lie; Failed, naming every lesson that failed, if any did."""
+    for outcome in outcomes:
+        if outcome.error:
+            continue
+        target = outcome.task.notebook
+        if update:
+            target = notebooks.write(notebooks.read(target), outcome.task.source)
+        note(
+            f"{target}"
+            + (f" and {len(outcome.figures)} figure files in {outcome.task.folder}" if outcome.figures else "")
+        )
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        lines = [f"{len(failed)} of {len(outcomes)} failed", *(f"  {o.task.label}: {o.error}" for o in failed)]
+        raise Failed("\n".join(lines) if len(outcomes) > 1 else failed[0].error)
+    return 0
+
+
+def _student(found: list[str], out: str) -> int:
+    for name in found:
+        source = lessons.find(name)
+        target = Path(out) if out else lessons.runs() / f"{source.stem}.student.ipynb"
+        note(f"{notebooks.write(notebooks.student_copy(notebooks.read(source)), target)}")
+    return 0
+
+
+def _list() -> int:
+    for name in lessons.names():
+        nb = notebooks.read(lessons.find(name))
+        print(f"{name}: {notebooks.title(nb)}")
+        for key, found in notebooks.parameters(nb).items():
+            print(f"    {key}: {found['type']} = {found['default']!r}  {found['help']}")
+    return 0
+
+
+@dataclass(frozen=True)
+class FiguresOptions:
+    """Run every lesson that changed since its last success; write figures/ and figures/report.html."""
+
+    preset: str = option("", "smoke, class, laptop, paper; other than the lessons' own, figures go to figures/runs")
+    workers: int = option(0, "lessons at a time; 0: one for each core")
+    force: bool = option(False, "run also what has not changed")
+
+
+def figures(args: list[str]) -> int:
+    """`python -m kdlib figures`."""
+    flags = parse(FiguresOptions, args, "figures")
+    with usage():
+        outcomes = suite.run_all(preset=flags.preset or None, workers=flags.workers or None, force=flags.force)
+    from kdlib.course.report import write_report
+
+    note(f"report: {write_report(outcomes, paths.figures() / 'report.html')}")
+    return _finish(outcomes)
+
+
+def lab(args: list[str]) -> int:
+    """`python -m kdlib lab`: JupyterLab on the lessons; further arguments are its own."""
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(lessons.folder()), *args])

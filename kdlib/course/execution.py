@@ -1,0 +1,228 @@
+"""One execution of one notebook: this interpreter's kernel, plain progress lines, failures in one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdlib.utils import paths
+
+IPC_LIMIT = 90  # a socket's path may have about 100 characters; longer ones fall back to TCP
+
+
+class LessonError(RuntimeError):
+    """A lesson did not run to its end; `notebook` is the notebook as far as it came."""
+
+    def __init__(self, message: str, notebook: Path) -> None:
+        super().__init__(message, notebook)
+        self.message, self.notebook = message, notebook
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def kernel_environment(scratch: Path, preset: str | None) -> dict[str, str]:
+    """What a lesson's kernel finds in its environment besides our own.
+
+    OpenMP threads that sleep instead of spin, one of them unless the user says otherwise (so that numbers do
+    not depend on the machine's cores), this very kdlib, a folder for figures, no personal IPython start-up.
+    """
+    package = str(Path(__file__).resolve().parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    chosen = {"KDLIB_PRESET": preset} if preset else {}
+    return {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "PYTHONPATH": os.pathsep.join([package, *([inherited] if inherited else [])]),
+        "KDLIB_ROOT": str(paths.root()),
+        "KDLIB_FIGURES": str(scratch / "figures"),
+        "IPYTHONDIR": str(scratch / "ipython"),
+        **chosen,
+    }
+
+
+def own_kernel(scratch: Path, environment: Mapping[str, str]) -> Any:
+    """A kernel manager class for which `python3` means the running interpreter and nothing else.
+
+    It knows only the folder that is written here, so a stale `python3` of the user or of another environment
+    cannot win. Kernels talk through Unix sockets in `scratch`: parallel ones cannot take each other's TCP ports.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Python 3",
+        "language": "python",
+        "env": dict(environment),
+    }
+    kernels = scratch / "kernels"
+    (kernels / "python3").mkdir(parents=True)
+    (kernels / "python3" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+
+    class OwnKernel(AsyncKernelManager):
+        started: list[Any] = []
+
+        def __init__(self, **kw: Any) -> None:
+            super().__init__(**kw)
+            self.started.append(self)
+
+        async def start_kernel(self, **kw: Any) -> None:  # type: ignore[override]
+            with open(scratch / "kernel.log", "wb") as log:  # what a kernel says in its last throes
+                await super().start_kernel(**kw, stdout=log, stderr=log)
+
+        def _kernel_spec_manager_default(self) -> KernelSpecManager:
+            return KernelSpecManager(kernel_dirs=[str(kernels)])
+
+    return OwnKernel
+
+
+def end(kernel: Any) -> None:
+    """Kill what Ctrl-C or an error at the wrong moment left of the kernels of this class."""
+    for manager in kernel.started:
+        process = getattr(manager.provisioner, "process", None)
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _transport(scratch: Path) -> dict[str, Any]:
+    """Settings that make a kernel talk through sockets in the scratch folder, where their paths fit."""
+    connection = str(scratch / "kernel.json")
+    if os.name != "posix" or len(connection) > IPC_LIMIT:
+        return {}
+    return {"KernelManager": {"transport": "ipc", "connection_file": connection}}
+
+
+@dataclass
+class Job:
+    """One execution: the notebook, where it goes, and how far it has come."""
+
+    source: Path
+    nb: Any
+    given: Mapping[str, Any]
+    target: Path
+    scratch: Path
+    progress: Callable[[str], None]
+    expect_seconds: float | None = None
+    cell: int = -1
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def failed(self) -> Path:
+        return self.target.with_name(f"{self.target.stem}.failed.ipynb")
+
+    def execute(self, preset: str | None) -> Any:
+        """The executed notebook; whatever goes wrong becomes a LessonError, with a notebook that shows it."""
+        import papermill
+        from traitlets.config import Config
+
+        (self.scratch / "figures").mkdir()
+        saved = self.scratch / "notebook.ipynb"
+        tracker = Tracker(self)
+        kernel = own_kernel(self.scratch, kernel_environment(self.scratch, preset))
+        for chatty in ("papermill", "asyncio"):  # what they would say is in the LessonError
+            logging.getLogger(chatty).setLevel(logging.CRITICAL)
+        try:
+            executed = papermill.execute_notebook(
+                self.nb,
+                str(saved),
+                dict(self.given),
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                stderr_file=tracker,
+                config=Config(_transport(self.scratch)),
+                kernel_manager_class=kernel,
+                resources={"metadata": {"path": str(self.source.parent)}},
+                on_cell_start=tracker.cell_start,
+                on_cell_executed=tracker.cell_executed,
+            )
+        except Exception as error:
+            raise self.failure(_explain(error), saved) from error
+        finally:
+            end(kernel)
+        if skipped := [cell for cell in _code_cells(executed) if cell.execution_count is None]:
+            raise self.failure(f"{len(skipped)} code cells did not run", saved)
+        return executed
+
+    def failure(self, reason: str, saved: Path) -> LessonError:
+        self.failed.parent.mkdir(parents=True, exist_ok=True)
+        if saved.exists():
+            shutil.copyfile(saved, self.failed)
+        first = ""
+        if 0 <= self.cell < len(self.nb.cells):
+            lines = [line for line in self.nb.cells[self.cell].source.splitlines() if line.strip()]
+            first = f" ({lines[0].strip()[:60]})" if lines else ""
+        where = f"cell {self.cell + 1} of {len(self.nb.cells)}{first}"
+        return LessonError(
+            f"lesson {self.source.stem} failed in {where}: {reason}; the notebook so far: {self.failed}",
+            self.failed,
+        )
+
+
+def _code_cells(nb: Any) -> list[Any]:
+    return [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def _explain(error: Exception) -> str:
+    """One line for anything papermill may raise."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    if isinstance(error, PapermillExecutionError):
+        first = (error.evalue or "").strip().splitlines()
+        return f"{error.ename}: {first[0]}" if first else str(error.ename)
+    if isinstance(error, DeadKernelError):
+        return "the kernel died (killed, or out of memory)"
+    return f"{type(error).__name__}: {error}"
+
+
+class Tracker:
+    """Turns what papermill reports into plain progress lines, at most one every two seconds."""
+
+    every = 2.0
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.last, self.buffer = job, time.monotonic(), ""
+        self.done = self.total = self.injected = 0
+
+    def cell_start(self, cell: Any, cell_index: int) -> None:
+        self.total = self.total or len(_code_cells(self.job.nb)) + bool(self.job.given)
+        self.injected += "injected-parameters" in cell.metadata.get("tags", [])
+        self.job.cell = cell_index - self.injected
+
+    def cell_executed(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
+        self.done += 1
+        if time.monotonic() - self.last >= self.every or self.done == self.total:
+            self.say(f"cell {self.done}/{self.total}, {self.clock()}")
+
+    def clock(self) -> str:
+        elapsed = time.monotonic() - self.job.start
+        whole = self.job.expect_seconds or elapsed * self.total / max(self.done, 1)
+        return f"{elapsed:.0f} s elapsed, about {max(0.0, whole - elapsed):.0f} s left"
+
+    def say(self, text: str) -> None:
+        self.last = time.monotonic()
+        self.job.progress(f"{self.job.source.stem}: {text}")
+
+    def write(self, text: str) -> None:
+        """Pass on the kernel's stderr, where sweeps report; of a redrawn line only its latest state."""
+        *lines, self.buffer = (self.buffer + text).split("\n")
+        for line in lines:
+            if shown := line.split("\r")[-1].strip():
+                self.say(shown)
+        shown = self.buffer.split("\r")[-1].strip()
+        if "\r" in self.buffer and shown and time.monotonic() - self.last >= self.every:
+            self.say(shown)
+
+    def flush(self) -> None:
+        pass

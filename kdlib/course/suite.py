@@ -1,0 +1,239 @@
+"""Many lessons: all of them, or one at each point of a grid; in parallel, skipping what has not changed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from kdlib.course import lessons, notebooks
+from kdlib.course.lessons import LessonError, say
+from kdlib.utils import paths
+
+PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "matplotlib", "seaborn")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One lesson with its parameters, and the places of its results."""
+
+    source: Path
+    parameters: dict[str, Any]
+    preset: str | None
+    notebook: Path
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        return self.notebook.stem
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: its figure files, or the error that stopped it."""
+
+    task: Task
+    figures: tuple[str, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+    kept: bool = False
+
+
+def task(
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    preset: str | None = None,
+    folder: Path | None = None,
+) -> Task:
+    """The task of running a lesson (results in `folder`, default `figures/runs`); ValueError as `run_lesson`."""
+    source = lessons.find(name)
+    given = lessons.given_parameters(notebooks.read(source), parameters or {}, preset)
+    notebook = (folder or lessons.runs()) / f"{lessons.run_name(source.stem, given)}.ipynb"
+    figures = notebook.with_suffix("") if folder else lessons.default_figures(notebook, given)
+    return Task(source, given, preset, notebook, figures)
+
+
+def run_all(
+    *,
+    preset: str | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] = say,
+) -> list[Outcome]:
+    """Run every lesson; the outcomes in the lessons' order, failures among them.
+
+    A lesson is kept, not run again, if its notebook, parameters, kdlib's code, the committed rows and the
+    packages are those of its last success and its outputs are untouched; `force` runs it all the same.
+    """
+    tasks = [task(name, preset=preset) for name in lessons.names()]
+    return run_tasks(tasks, workers=workers, force=force, progress=progress)
+
+
+def grid_tasks(
+    name: str,
+    grid: Mapping[str, Sequence[Any]],
+    parameters: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    folder: str | Path | None = None,
+) -> list[Task]:
+    """One lesson at every point of a grid such as `{"seed": [0, 1], "dataset": ["digits", "svhn"]}`.
+
+    All points are checked (ValueError). Outputs are named by their parameters, in `folder` (default
+    `figures/runs/NAME`).
+    """
+    target = Path(folder) if folder is not None else lessons.runs() / lessons.find(name).stem
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    return [task(name, {**(parameters or {}), **p}, preset=preset, folder=target.absolute()) for p in points]
+
+
+def run_tasks(
+    tasks: Iterable[Task],
+    *,
+    workers: int | None = None,
+    cluster: Any = None,
+    force: bool = False,
+    progress: Callable[[str], None] = say,
+) -> list[Outcome]:
+    """Run the tasks that need it, `workers` at a time (default: one per core); outcomes in the tasks' order.
+
+    One that fails does not stop the others. `cluster`: "local", a Dask address or a Dask cluster object; its
+    workers must see the same folders.
+    """
+    wanted = {t.notebook: t for t in tasks}  # a grid may name one point twice
+    outcomes = {} if force else {path: kept for path, t in wanted.items() if (kept := unchanged(t))}
+    todo = [t for path, t in wanted.items() if path not in outcomes]
+    workers = max(1, min(workers or os.cpu_count() or 1, len(todo)))
+    progress(f"{len(todo)} to run, {workers} at a time; {len(outcomes)} unchanged and kept")
+    start = time.monotonic()
+    for count, outcome in enumerate(_execute(todo, workers, cluster, progress), 1):
+        outcomes[outcome.task.notebook] = outcome
+        left = (time.monotonic() - start) / count * (len(todo) - count)
+        state = f"FAILED, {outcome.error}" if outcome.error else f"done in {outcome.seconds:.0f} s"
+        ahead = f"; about {left:.0f} s left in all" if count < len(todo) else ""
+        progress(f"[{count}/{len(todo)}] {outcome.task.label}: {state}{ahead}")
+    return [outcomes[path] for path in wanted]
+
+
+# ------------------------------------------------------------------------------------ where tasks run
+
+
+def work(task: Task, progress: Callable[[str], None] = say) -> Outcome:
+    """Run one task; whatever goes wrong in its lesson is in the outcome. What a worker process is given."""
+    try:
+        ran = lessons.run_lesson(
+            str(task.source),
+            task.parameters,
+            preset=task.preset,
+            out=task.notebook,
+            figures=task.folder,
+            progress=progress,
+            expect_seconds=_stamp(task).get("seconds"),
+        )
+    except (LessonError, ValueError, OSError) as error:
+        return Outcome(task, error=str(error))
+    outcome = Outcome(task, ran.figures, ran.seconds)
+    remember(outcome)
+    return outcome
+
+
+def _execute(tasks: Sequence[Task], workers: int, cluster: Any, progress: Callable[[str], None]) -> Iterator[Outcome]:
+    """Outcomes as they come. Never more tasks are handed out than can run, so that Ctrl-C leaves none behind."""
+    if workers == 1 and cluster is None:
+        yield from (work(t, progress) for t in tasks)
+        return
+    waiting = list(reversed(tasks))
+    with _executor(workers, cluster) as submit:
+        running: dict[Future, Task] = {}
+        while waiting or running:
+            while waiting and len(running) < workers:
+                task = waiting.pop()
+                running[submit(task)] = task
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                error = future.exception()
+                yield future.result() if error is None else Outcome(task, error=f"the worker died: {error!r}")
+
+
+@contextmanager
+def _executor(workers: int, cluster: Any) -> Iterator[Callable[[Task], Future]]:
+    """A function that hands a task to a worker: local processes, or a Dask cluster, which retries dead workers'."""
+    if cluster is None:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield lambda task: pool.submit(work, task)
+    else:
+        from kdlib.experiments.backends import _client
+
+        with _client(cluster, workers, gpu=False) as client:
+            pool = client.get_executor(pure=False, retries=2)
+            yield lambda task: pool.submit(work, task)
+
+
+# ------------------------------------------------------------------------------------ what has not changed
+
+
+def unchanged(task: Task) -> Outcome | None:
+    """The outcome of the task's last success, if everything that it read and wrote is still the same."""
+    stamp = _stamp(task)
+    if not stamp or stamp["inputs"] != inputs(task) or stamp["outputs"] != _outputs(task, stamp["figures"]):
+        return None
+    return Outcome(task, tuple(stamp["figures"]), stamp["seconds"], kept=True)
+
+
+def remember(outcome: Outcome) -> None:
+    """Keep what the task read and wrote beside the store, for `unchanged`."""
+    task, figures = outcome.task, list(outcome.figures)
+    stamp = {
+        "inputs": inputs(task),
+        "outputs": _outputs(task, figures),
+        "figures": figures,
+        "seconds": outcome.seconds,
+    }
+    path = _stamp_path(task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def inputs(task: Task) -> str:
+    """A hash of all that decides a lesson's outputs: notebook, parameters, kdlib, committed rows, packages."""
+    cells = [[c.cell_type, c.source, notebooks.tags(c)] for c in notebooks.read(task.source).cells]
+    code = sorted(Path(__file__).parents[1].rglob("*.py"))
+    rows = sorted(path for name in ("results", "paper") for path in (paths.data() / name).rglob("*"))
+    environment = [os.environ.get(name) for name in ("KDLIB_PRESET", "OMP_NUM_THREADS")]
+    versions = [platform.python_version(), *(importlib.metadata.version(name) for name in PACKAGES)]
+    seen = [lessons.names(), cells, task.parameters, task.preset, environment, versions, _hashes([*code, *rows])]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
+def _outputs(task: Task, figures: Iterable[str]) -> list[str]:
+    return _hashes([task.notebook, *(task.folder / name for name in figures)])
+
+
+def _hashes(files: Iterable[Path]) -> list[str]:
+    """One line for each file: its name and content."""
+    return [f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" if p.is_file() else p.name for p in files]
+
+
+def _stamp_path(task: Task) -> Path:
+    place = hashlib.sha256(str(task.notebook.absolute()).encode()).hexdigest()[:16]
+    return paths.store() / "lessons" / f"{task.source.stem}-{place}.json"
+
+
+def _stamp(task: Task) -> dict[str, Any]:
+    try:
+        return json.loads(_stamp_path(task).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,276 @@
+"""Grids of runs: every point once, none twice, and all of them in the order of the grid.
+
+    sweep({"fraction": [0.1, 0.3], "seed": [0, 1, 2]}, dataset="digits", scorer="forgetting", workers=2)
+
+The whole grid is validated before anything is trained. Stored runs are read, the others are carried out by
+one of three executors (see `kdlib.experiments.backends`) and stored one by one as they come, so a sweep that was stopped
+in any way goes on where it was when the same call is made again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kdlib.experiments import backends as executors
+from kdlib.experiments import worker_pool as processes
+from kdlib.experiments.backends import Job, Outcome, Work
+from kdlib.store.artefacts import Store, StoreError, key
+from kdlib.store.artefacts import export_rows as _export
+from kdlib.store.serialisation import plain
+from kdlib.utils import paths
+from kdlib.utils.errors import choose
+
+EXPERIMENT = "kdlib.experiments.run"
+"""The module that says what a run is; tests sweep over another one."""
+
+
+COMPANY_SIZE = 8
+"""Runs that train side by side: eight have most of the gain, and leave enough jobs for several workers."""
+
+
+class SweepError(RuntimeError):
+    """Some runs failed, all others are stored. `failed`: list of {"run", "error"}; `rows`: what there is."""
+
+    def __init__(self, message: str, failed: list[dict], rows: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.failed = failed
+        self.rows = rows
+
+
+def sweep(
+    grid: Mapping[str, Sequence],
+    *,
+    workers: int = 1,
+    cluster: Any = None,
+    store: Store | str | Path | None = None,
+    progress: bool = True,
+    **fixed: Any,
+) -> pd.DataFrame:
+    """One row for each point of the grid, in the order of `itertools.product(*grid.values())`.
+
+    grid:     field of `Run` -> list of its values; `fixed`: fields that are equal in all runs.
+    workers:  1 is this process; N > 1 starts N local worker processes of one torch thread each.
+    cluster:  Dask instead: "tcp://host:8786", "local" (`workers` workers here), or a cluster object such as
+              `dask_jobqueue.SLURMCluster`; its workers must see the same store folder.
+    store:    a `Store` or its folder; default `paths.store()`.
+    progress: one line on stderr for each finished run, with the time left.
+
+    ValueError before anything is trained if a field or value is not valid. A run whose loss becomes NaN is a
+    row with status "diverged". SweepError at the end if runs failed. Ctrl-C keeps all that is finished.
+    """
+    return sweep_of(EXPERIMENT, grid, workers, cluster, store, progress, fixed)
+
+
+def sweep_of(
+    experiment: str,
+    grid: Mapping[str, Sequence],
+    workers: int,
+    cluster: Any,
+    store: Store | str | Path | None,
+    progress: bool,
+    fixed: Mapping[str, Any],
+) -> pd.DataFrame:
+    """`sweep` over the runs of any module that has `Run`, `run` and `describe`."""
+    _check_executor(workers, cluster)
+    module = importlib.import_module(experiment)
+    runs = points(module.Run, grid, fixed)
+    store = store if isinstance(store, Store) else Store(store)
+    described = [module.describe(run) for run in runs]
+    stored = [store.row(description) for description in described]
+    rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
+    report = _Report(len(runs), len(rows), list(grid), store, progress)
+    work = Work(experiment, str(store.root), store.lease_seconds)
+    missing = {place: run for place, run in enumerate(runs) if place not in rows}
+    failed: list[dict] = []
+    try:
+        for place, outcome in _carry_out(module, missing, work, workers, cluster):
+            if outcome["status"] == "done":
+                rows[place] = outcome["row"]
+                if not store.has("rows", described[place]):  # the worker has a store folder of its own
+                    store.add_row(described[place], outcome["row"])
+            else:
+                failed.append({"run": runs[place], "error": outcome["error"]})
+            report.finished(outcome, runs[place])
+    except KeyboardInterrupt:
+        report.say(f"stopped: {len(rows)} of {len(runs)} runs are stored; the same call goes on from there")
+        raise
+    table = pd.DataFrame([_as_asked(rows[place], runs[place]) for place in sorted(rows)])
+    if failed:
+        raise SweepError(_failures(failed, len(rows), list(grid)), failed, table)
+    return table
+
+
+def points(make: Any, grid: Mapping[str, Sequence], fixed: Mapping[str, Any]) -> list[Any]:
+    """The validated runs of a grid; ValueError for an unknown field, values that are no list, a bad value."""
+    known = {field.name: field for field in fields(make)}
+    for name in [*grid, *fixed]:
+        choose("field of Run", name, known)
+    if both := set(grid) & set(fixed):
+        raise ValueError(f"{both.pop()!r} is both in the grid and fixed")
+    for name, values in grid.items():
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+            raise ValueError(f"the grid needs a list of values for {name!r}, not {values!r}")
+    combinations = itertools.product(*(list(values) for values in grid.values()))
+    return [make(**{**fixed, **dict(zip(grid, values, strict=True))}) for values in combinations]
+
+
+def _as_asked(row: dict, run: Any) -> dict:
+    """The row with the knobs of the run that was asked for.
+
+    Runs that differ only in a knob without effect (alpha without a teacher) share one row, which names the knobs
+    of the first of them, and a row may be older than a knob. `device` stays: the row says where it was really trained.
+    """
+    knobs = plain(asdict(run))
+    return {**row, **{name: value for name, value in knobs.items() if name != "device"}}
+
+
+def _check_executor(workers: int, cluster: Any) -> None:
+    if not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers is a whole number from 1 on, not {workers!r}")
+    if isinstance(cluster, str) and cluster != "local" and "://" not in cluster:
+        raise ValueError(f"cluster is 'local', an address like 'tcp://host:8786' or an object, not {cluster!r}")
+    if cluster is not None:
+        try:
+            importlib.import_module("dask.distributed")
+        except ImportError as problem:
+            raise ValueError("cluster=... needs Dask: pip install 'kdlib[cluster]'") from problem
+
+
+def _carry_out(
+    module: Any, missing: dict[int, Any], work: Work, workers: int, cluster: Any
+) -> Iterator[tuple[int, Outcome]]:
+    """The outcomes of all runs as they come; runs another sweep is busy with come last."""
+    first_of: dict[str, int] = {}
+    twins: dict[int, list[int]] = {}  # points of one grid that describe the same row are one run
+    for place, run in missing.items():
+        twins.setdefault(first_of.setdefault(key("rows", module.describe(run)), place), []).append(place)
+    left = {place: missing[place] for place in twins}
+    for wait in (False, True):
+        if not left:
+            return
+        jobs = plan(module, left, together=not wait)
+        for job, outcomes in _execute(jobs, work, wait, workers, cluster):
+            for place, outcome in zip(job.places, outcomes, strict=True):
+                if outcome["status"] == "store":
+                    raise StoreError(outcome["error"])
+                if outcome["status"] != "busy":
+                    del left[place]
+                    yield from ((twin, outcome) for twin in twins[place])
+
+
+def _execute(jobs: list[Job], work: Work, wait: bool, workers: int, cluster: Any) -> Iterator:
+    if cluster is not None:
+        return executors.on_dask(jobs, work, wait, cluster, workers)
+    if workers > 1 and len(jobs) > 1:
+        return processes.in_processes(jobs, work, wait, workers)
+    return executors.in_process(jobs, work, wait)
+
+
+def plan(module: Any, runs: dict[int, Any], together: bool = True) -> list[Job]:
+    """Jobs for the executors: first the runs that need a teacher or signals nobody has met yet, then those that need
+    nothing (they keep the other workers busy meanwhile), then the rest.
+
+    Runs that can train in one company (equal `module.company_key`) become one job of `COMPANY_SIZE` at most. The
+    number of workers plays no part in it, so that a sweep has the same companies, and rows, on every executor.
+    """
+    needs = getattr(module, "needed_artefacts", lambda run: ())
+    met: set[str] = set()
+    first: list[int] = []
+    later: list[int] = []
+    free: set[int] = set()
+    for place, run in runs.items():
+        needed = {key(kind, description) for kind, description in needs(run)}
+        (first if needed - met else later).append(place)
+        met |= needed
+        if not needed:
+            free.add(place)
+    shape_of = getattr(module, "company_key", lambda run: None) if together else lambda run: None
+    companies: dict[Any, list[int]] = {}
+    for place in first + later:
+        shape = shape_of(runs[place])
+        companies.setdefault(("alone", place) if shape is None else shape, []).append(place)
+    jobs = []
+    for company in companies.values():
+        size = math.ceil(len(company) / math.ceil(len(company) / COMPANY_SIZE))  # parts of nearly equal size
+        jobs += [_job(company[start : start + size], runs) for start in range(0, len(company), size)]
+    makers = set(first)
+    return sorted(jobs, key=lambda job: 0 if makers & set(job.places) else 1 if free >= set(job.places) else 2)
+
+
+def _job(places: list[int], runs: dict[int, Any]) -> Job:
+    gpu = any(str(getattr(runs[place], "device", "")).startswith("cuda") for place in places)
+    return Job(tuple(places), tuple(plain(asdict(runs[place])) for place in places), gpu)
+
+
+class _Report:
+    """Plain lines on stderr (a cleaned notebook drops them): count, the run, its accuracy, time left."""
+
+    def __init__(self, total: int, stored: int, names: list[str], store: Store, progress: bool) -> None:
+        self.total, self.count, self.names, self.progress = total, stored, names, progress
+        self.began, self.new = time.monotonic(), 0
+        if stored < total:
+            self.say(f"{stored} of {total} runs are stored in {store.root}; {total - stored} to go")
+
+    def say(self, line: str) -> None:
+        if self.progress:
+            print(line, file=sys.stderr, flush=True)
+
+    def finished(self, outcome: Outcome, run: Any) -> None:
+        self.new += 1
+        self.count += 1
+        left = (time.monotonic() - self.began) / self.new * (self.total - self.count)
+        row = outcome.get("row") or {}
+        accuracy = row.get("test_acc")
+        result = outcome.get("error") or row.get("status", "ok")
+        if accuracy is not None and result == "ok":
+            result = f"{accuracy:.2f}%"
+        self.say(f"[{self.count}/{self.total}] {_named(run, self.names)}: {result}, {_clock(left)} left")
+
+
+def _named(run: Any, names: list[str]) -> str:
+    return " ".join(f"{name}={getattr(run, name)}" for name in names) or "run"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _failures(failed: list[dict], good: int, names: list[str]) -> str:
+    lines = [f"{len(failed)} of {len(failed) + good} runs failed; the other {good} are stored"]
+    lines += [f"  {_named(entry['run'], names)}: {entry['error']}" for entry in failed[:10]]
+    return "\n".join(lines + (["  ..."] if len(failed) > 10 else []))
+
+
+def _results(name: str | Path) -> Path:
+    """`data/results/NAME.jsonl` for a plain name, else the path itself."""
+    path = Path(name)
+    return path if path.suffix or path.parent != Path() else paths.data() / "results" / f"{name}.jsonl"
+
+
+def export_rows(rows: pd.DataFrame | Iterable[dict], name: str | Path) -> Path:
+    """Write rows to `data/results/NAME.jsonl` (or to a path), whole or not at all; returns the path."""
+    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    _export(({str(column): value for column, value in row.items()} for row in records), _results(name))
+    return _results(name)
+
+
+def load_rows(name: str | Path) -> pd.DataFrame:
+    """The rows of `data/results/NAME.jsonl` (or of a path). FileNotFoundError names the files there are."""
+    path = _results(name)
+    if not path.is_file():
+        there = ", ".join(sorted(other.stem for other in path.parent.glob("*.jsonl"))) or "none"
+        raise FileNotFoundError(f"no rows at {path}; results in that folder: {there}")
+    return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines() if line.strip()])

@@ -1,0 +1,193 @@
+"""Local worker processes for sweeps: a child is `python -m kdlib.experiments.worker_pool` and talks in JSON lines.
+
+Unlike multiprocessing's, it does not import the caller's main module, so it works from a notebook and from a
+script without a main guard; and a child that dies takes nothing with it but its own run, which is tried again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kdlib.experiments.backends import WORKER_ENVIRONMENT, Job, Outcome, Work, attempt
+
+TRIES = 4
+"""A run whose worker process dies this often counts as failed: it is the run that kills."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Crew:
+    """The parent's side: one thread for each child; jobs come from `todo`, answers go to `done`."""
+
+    work: Work
+    wait: bool
+    todo: queue.SimpleQueue[tuple[Job, int]] = field(default_factory=queue.SimpleQueue)
+    done: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    children: set[subprocess.Popen] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    closed: bool = False
+
+    def mind(self) -> None:
+        """A thread's life: keep one child alive and feed it, until there is nothing left to do."""
+        child = None
+        try:
+            while not self.closed:
+                job, deaths = self.todo.get_nowait()
+                child = child if child is not None and child.poll() is None else self.start()
+                answer = None if child is None else self.ask(child, {"runs": job.runs, "wait": self.wait})
+                if answer is not None:
+                    self.done.put((job, answer))
+                elif not self.closed:
+                    self.died(job, deaths + 1, child)
+        except queue.Empty:
+            pass
+        except BaseException as problem:
+            self.done.put(problem)
+        finally:
+            if child is not None:
+                self.stop(child)
+
+    def died(self, job: Job, deaths: int, child: subprocess.Popen | None) -> None:
+        code = "closed" if child is None else child.wait()
+        if deaths < TRIES:
+            log.warning("a worker process died (exit code %s): its run is tried again", code)
+            self.todo.put((job, deaths))
+        else:
+            error = f"its worker process died {deaths} times (exit code {code}; -9 is often: out of memory)"
+            self.done.put((job, [{"status": "failed", "error": error}] * len(job.runs)))
+
+    def start(self) -> subprocess.Popen | None:
+        """A child that is ready to work; RuntimeError if it cannot even be started."""
+        search = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environment = {**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": search}
+        code: Any = None
+        for _ in range(TRIES):
+            with self.lock:
+                if self.closed:
+                    return None
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "kdlib.experiments.worker_pool"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    env=environment,
+                    text=True,
+                    start_new_session=True,  # Ctrl-C reaches the parent only, which then stops its children
+                )
+                self.children.add(child)
+            if self.ask(child, asdict(self.work)) == "ready":
+                return child
+            code = child.wait()
+        raise RuntimeError(f"worker processes cannot be started: they end with exit code {code}, see above")
+
+    def ask(self, child: subprocess.Popen, question: Any) -> Any:
+        """The child's answer, or None if it died."""
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            child.stdin.write(json.dumps(question) + "\n")
+            child.stdin.flush()
+            line = child.stdout.readline()
+        except (OSError, ValueError):  # broken pipe; closed by `close` in another thread
+            return None
+        return json.loads(line) if line.endswith("\n") else None
+
+    def stop(self, child: subprocess.Popen, patience: float = 5.0) -> None:
+        """End of input asks the child to leave (it gives its leases back first); a deaf one is killed."""
+        with suppress(OSError, ValueError):
+            child.stdin.close()  # type: ignore[union-attr]
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        with suppress(OSError, ValueError):
+            child.stdout.close()  # type: ignore[union-attr]
+        self.children.discard(child)
+
+    def close(self) -> None:
+        with self.lock:
+            self.closed = True
+            children = list(self.children)
+        for child in children:
+            with suppress(OSError, ValueError):
+                child.stdin.close()  # type: ignore[union-attr]
+        for child in children:
+            self.stop(child)
+
+
+def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterator[tuple[Job, list[Outcome]]]:
+    """`count` worker processes; the run of one that dies is tried again, at most `TRIES` times in all."""
+    crew = _Crew(work, wait)
+    for job in jobs:
+        crew.todo.put((job, 0))
+    threads = [threading.Thread(target=crew.mind, daemon=True) for _ in range(min(count, len(jobs)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in jobs:
+            answer = crew.done.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            yield answer
+    finally:
+        crew.close()
+        for thread in threads:
+            thread.join(10.0)
+
+
+def _serve() -> None:
+    """The child's side. It ends when its input ends, also in the middle of a run: then the parent is gone."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a run prints must not mix with the answers
+    questions: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(questions,), daemon=True).start()
+
+    def answer(value: Any) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    try:
+        work = None
+        while (line := questions.get()) is not None:
+            question = json.loads(line)
+            if work is None:
+                work = Work(**question)
+                importlib.import_module(work.experiment)
+                answer("ready")
+            else:
+                answer(attempt(work, tuple(question["runs"]), question["wait"]))
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(1)  # not sys.exit: the listening thread still holds stdin
+
+
+def _listen(questions: queue.SimpleQueue[str | None]) -> None:
+    for line in sys.stdin:
+        questions.put(line)
+    questions.put(None)
+    signal.raise_signal(signal.SIGINT)  # a run in progress ends as by Ctrl-C and gives its leases back
+    time.sleep(3.0)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,1 @@
+"""A content-addressed store on disk for teachers, signals, checkpoints and rows."""

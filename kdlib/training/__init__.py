@@ -1,0 +1,1 @@
+"""How a network is trained: recipe, loop, evaluation, batched models, logit cache, reference runs."""

@@ -1,0 +1,328 @@
+"""The one training loop, for teachers, students and scoring runs, for one run or for a company of equal shape.
+
+Images are uint8 tensors in memory, cut and flipped a batch at a time; there is no DataLoader. An epoch draws its order and
+its views first, then asks the teacher for the logits of exactly those (sample, view) pairs (`bank.py` remembers them),
+and then takes its steps. Nothing waits for a number on the way: losses are summed on the device and read once an epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdlib.data.augment import AUGMENTATIONS, apply_views, normalise
+from kdlib.data.datasets import Dataset
+from kdlib.selection.infobatch import InfoBatch
+from kdlib.training.batched import Stack
+from kdlib.training.cuda_graphs import GraphedStep
+from kdlib.training.evaluate import accuracy, predict
+from kdlib.training.recipe import PRECISIONS, SCHEDULES, Recipe, batches
+from kdlib.utils import seeds
+from kdlib.utils.devices import compiled, fix_order_of_sums, keep_freed_memory, resolve_device
+
+LogitLoss = Callable[[Tensor, "Tensor | None", Tensor], Tensor]  # (B,K), (B,K) or None, (B,) -> (B,)
+
+
+class TeacherLogits(Protocol):
+    """What training asks of a teacher: logits (..., K) of samples (...) under views (...)."""
+
+    def __call__(self, ids: Tensor, view_ids: Tensor) -> Tensor: ...
+
+
+@dataclass
+class Member:
+    """One run of a company: its network, its kept samples (sorted ids (n,)), its seed and its loss.
+
+    `augment_seed` (default: the run's seed) gives sample i in epoch e the same view in every run that shares it.
+    `feature_term` (a module of the student's and the teacher's `Features`) is added to the loss and trained along.
+    `sampler` draws each epoch's samples anew from `keep` and weighs their losses (InfoBatch). A run with either trains alone.
+    """
+
+    model: nn.Module
+    keep: np.ndarray
+    seed: int
+    loss: LogitLoss
+    augment_seed: int | None = None
+    feature_term: FeatureTerm | None = None
+    sampler: InfoBatch | None = None
+
+
+class FeatureTerm(nn.Module):
+    """`weight * module(student features, teacher features, labels, positions)`, the teacher frozen and in eval mode.
+
+    `preact`: the loss reads maps before their last ReLU (AB).
+    """
+
+    def __init__(self, module: nn.Module, teacher: nn.Module, weight: float, preact: bool = False) -> None:
+        super().__init__()
+        self.module, self.weight, self.preact = module, weight, preact
+        self.__dict__["teacher"] = teacher.eval()  # kept out of .parameters(): it is not trained
+
+    def forward(self, x: Tensor, student: Any, labels: Tensor, positions: Tensor) -> Tensor:
+        with torch.no_grad():
+            teacher = self.__dict__["teacher"].features(x, self.preact)
+        return self.weight * self.module(student, teacher, labels, positions)
+
+
+@dataclass
+class Trained:
+    """A trained network, and per epoch: mean loss (nats), test accuracy (percent; NaN where not evaluated).
+
+    `signals`: what was recorded on the way (see `Recorder`). `diverged`: a loss was not finite; training stopped there.
+    """
+
+    model: nn.Module
+    loss: list[float] = field(default_factory=list)
+    test_acc: list[float] = field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    diverged: bool = False
+    signals: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Recorder:
+    """Writes down, while training, whether and by how much each sample was predicted right, at each presentation.
+
+    `correct` (R, E, N) bool, `margin` (R, E, N) float32: label's logit minus the largest other one, `error` (R, E, N)
+    float32: length of softmax minus one-hot. The logits are those of the training forward, so that costs no forward pass.
+    """
+
+    FIELDS = ("correct", "margin", "error")
+
+    def __init__(self, runs: int, epochs: int, total: int, device: torch.device) -> None:
+        self.correct = torch.zeros(runs, epochs, total, dtype=torch.bool, device=device)
+        self.margin = torch.full((runs, epochs, total), float("nan"), device=device)
+        self.error = torch.full_like(self.margin, float("nan"))
+
+    def __call__(self, epoch: int, ids: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """`ids`, `labels` (R, B), `logits` (R, B, K)."""
+        own = logits.gather(2, labels[..., None])[..., 0]
+        other = logits.scatter(2, labels[..., None], -torch.inf).amax(2)
+        run = torch.arange(len(ids), device=ids.device)[:, None]
+        self.margin[run, epoch, ids] = (own - other).float()
+        self.correct[run, epoch, ids] = own > other
+        probs = logits.float().softmax(2)
+        miss = probs.scatter_add(2, labels[..., None], torch.full_like(probs[..., :1], -1))
+        self.error[run, epoch, ids] = miss.norm(dim=2)
+
+
+class Loop:
+    """One company in training: networks stacked, optimiser, data on the device. `train_company` drives it."""
+
+    def __init__(self, members: Sequence[Member], data: Dataset, recipe: Recipe, device: torch.device) -> None:
+        fix_order_of_sums()
+        self.members, self.data, self.recipe, self.device = members, data, recipe, device
+        self.augment = AUGMENTATIONS[recipe.augment]
+        self.x, self.y = data.train_x.to(device), data.train_y.to(device)
+        self.keep = torch.from_numpy(np.stack([m.keep for m in members])).to(device)  # (R, n)
+        self.stack = Stack([m.model for m in members]).to(device).to(memory_format=torch.channels_last)
+        self.term, self.sampler = members[0].feature_term, members[0].sampler
+        forward: Any = self.stack if self.term is None else self.stack.network.features
+        self.forward = compiled(forward, device) if recipe.compile else forward
+        parameters = list(self.stack.parameters()) + (list(self.term.parameters()) if self.term else [])
+        rate = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr  # where graphs find it
+        self.optimiser = torch.optim.SGD(
+            parameters, lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.groups: list[tuple[LogitLoss, Tensor]] = []
+        self.steps = 0
+        self.epochs, _ = recipe.plan(self.keep.shape[1], len(self.y))
+        low = PRECISIONS[recipe.precision] or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+        self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low is torch.bfloat16)
+        graphed = device.type == "cuda" and self.term is None and self.sampler is None
+        self.take: Callable[..., tuple[Tensor, Tensor]] = GraphedStep(self.step) if graphed else self.step
+
+    def draw(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """This epoch's order: positions in each member's kept set, and view ids, both (R, n)."""
+        kept, size = self.keep.shape[1], self.x.shape[-1]
+        if self.sampler is not None:
+            order = self.sampler.epoch_order()[None]
+        else:
+            order = np.stack([seeds.stream(m.seed, "order", epoch).permutation(kept) for m in self.members])
+        views = []
+        for m in self.members:  # drawn for all samples, so that a sample's view does not depend on who else was kept
+            shared = m.seed if m.augment_seed is None else m.augment_seed
+            views.append(self.augment.draw(seeds.stream(shared, "augment", epoch), size, len(self.y)))
+        positions = torch.from_numpy(order).to(self.device)
+        ids = self.keep.gather(1, positions)
+        return positions, torch.from_numpy(np.stack(views)).to(self.device).gather(1, ids)
+
+    def images(self, ids: Tensor, view_ids: Tensor) -> Tensor:
+        """(R, B) ids and views -> normalised images (R, B, C, H, W)."""
+        x = self.x[ids.flatten()]
+        if self.augment.num_views(x.shape[-1]) > 1:
+            x = apply_views(x, view_ids.flatten(), self.recipe.augment)
+        return normalise(x, self.data.mean, self.data.std).unflatten(0, ids.shape)
+
+    def losses(self, ids: Tensor, positions: Tensor, view_ids: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Logits (R, B, K) and mean loss of each member (R,)."""
+        x, labels = self.images(ids, view_ids), self.y[ids]
+        with self.autocast:
+            if self.term is not None:
+                features = self.forward(x[0], self.term.preact).in_float32()
+                logits = features.logits[None]
+            else:
+                logits = self.forward(x)
+        logits = logits.float()
+        loss = torch.empty(len(labels), device=self.device)
+        for function, rows in self.groups:  # a loss knows samples only, so members may lie side by side in its batch
+            flat = None if soft is None else soft[rows].flatten(0, 1)
+            per_sample = function(logits[rows].flatten(0, 1), flat, labels[rows].flatten())
+            if self.sampler is not None:
+                per_sample = self._weighed(per_sample, positions[0])
+            loss = loss.index_put((rows,), per_sample.unflatten(0, (len(rows), -1)).mean(1))
+        if self.term is not None:
+            loss = loss + self.term(x[0], features, labels[0], positions[0])
+        return logits, loss
+
+    def _weighed(self, per_sample: Tensor, positions: Tensor) -> Tensor:
+        """The sampler hears the losses (B,) and says how much each counts."""
+        assert self.sampler is not None
+        where = positions.cpu().numpy()
+        self.sampler.update(where, per_sample.detach().cpu().numpy())
+        return per_sample * torch.as_tensor(self.sampler.weights[where], dtype=per_sample.dtype, device=self.device)
+
+    def _group_losses(self, epoch: int) -> None:
+        """Members by their loss: (loss, rows of the company). A loss with `at_epoch` (a warm-up) is asked for its form."""
+        found: dict[int, tuple[LogitLoss, list[int]]] = {}
+        for row, member in enumerate(self.members):
+            found.setdefault(id(member.loss), (member.loss, []))[1].append(row)
+        forms = [loss.at_epoch(epoch + 1) if hasattr(loss, "at_epoch") else loss for loss, _ in found.values()]
+        if forms == [loss for loss, _ in self.groups]:
+            return
+        places = [torch.tensor(rows, device=self.device) for _, rows in found.values()]
+        self.groups = list(zip(forms, places, strict=True))
+        if isinstance(self.take, GraphedStep):
+            self.take.forget()
+
+    def step(self, ids: Tensor, positions: Tensor, view_ids: Tensor, soft: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One step of SGD on a batch (R, B) of ids, positions and views: logits (R, B, K) and losses (R,) before it."""
+        self.optimiser.zero_grad(set_to_none=True)
+        logits, loss = self.losses(ids, positions, view_ids, soft)
+        loss.sum().backward()
+        self.optimiser.step()
+        return logits.detach(), loss.detach()
+
+    def epoch(self, epoch: int, teacher: TeacherLogits | None, record: Recorder | None) -> Tensor:
+        """One pass over the kept samples; returns each member's mean loss (R,)."""
+        positions, view_ids = self.draw(epoch)
+        ids = self.keep.gather(1, positions)
+        soft = None if teacher is None else teacher(ids, view_ids)
+        total = torch.zeros(len(self.members), device=self.device)
+        self.stack.train()
+        self._group_losses(epoch)
+        parts = batches(ids.shape[1], self.recipe.batch_size)
+        for step, part in enumerate(parts):
+            self._set_lr(epoch, (step + 1) / (len(parts) + 1 / self.epochs))
+            batch = None if soft is None else soft[:, part]
+            logits, loss = self.take(ids[:, part], positions[:, part], view_ids[:, part], batch)
+            total += loss * (part.stop - part.start)
+            if record is not None:
+                record(epoch, ids[:, part], logits, self.y[ids[:, part]])
+        self.steps += len(parts)
+        return total / ids.shape[1]
+
+    def _set_lr(self, epoch: int, within: float) -> None:
+        """`within`: how far the epoch is, in (0, 1)."""
+        progress = (epoch + within) / self.epochs
+        factor = SCHEDULES[self.recipe.schedule](self.recipe, progress, epoch + 1)
+        group = self.optimiser.param_groups[0]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(self.recipe.lr * factor)
+        else:
+            group["lr"] = self.recipe.lr * factor
+
+
+def train_company(
+    members: Sequence[Member],
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    teacher: TeacherLogits | None = None,
+    record: bool = False,
+    device: str = "auto",
+    stop_after: int | None = None,
+    on_epoch: Callable[[int, Loop], None] | None = None,
+    resume: Checkpoint | None = None,
+) -> list[Trained]:
+    """Train all members side by side; one `Trained` each, in their order, equal to what each would be alone.
+
+    All members keep equally many samples. `stop_after`: leave after that many epochs of the schedule (early scores).
+    `on_epoch(epoch, loop)` is called after each epoch (1-based). `resume` saves the state after epochs and goes on from it.
+    """
+    if len({len(m.keep) for m in members}) != 1:
+        raise ValueError("the runs of a company must keep equally many samples")
+    start = time.perf_counter()
+    keep_freed_memory()
+    loop = Loop(members, data, recipe, resolve_device(device))
+    recorder = Recorder(len(members), loop.epochs, len(loop.y), loop.device) if record else None
+    history: list[list[list[float]]] = [[], []]  # losses, accuracies: one list over members for each epoch
+    first = resume.load(loop, recorder, history) if resume else 0
+    for epoch in range(first, min(loop.epochs, stop_after or loop.epochs)):
+        loss = loop.epoch(epoch, teacher, recorder)
+        history[0].append(loss.tolist())
+        history[1].append(_test_accuracy(loop, epoch))
+        if on_epoch is not None:
+            on_epoch(epoch + 1, loop)
+        if not torch.isfinite(loss).any():
+            break
+        if resume:
+            resume.save(loop, recorder, history)
+    loop.stack.unstack([m.model for m in members])
+    return _results(loop, history, recorder, time.perf_counter() - start)
+
+
+class Checkpoint(Protocol):
+    """Where a long run keeps its state (`teachers.StoredCheckpoint` keeps it in the store)."""
+
+    def load(self, loop: Loop, recorder: Recorder | None, history: list) -> int: ...
+    def save(self, loop: Loop, recorder: Recorder | None, history: list) -> None: ...
+
+
+def _test_accuracy(loop: Loop, epoch: int) -> list[float]:
+    last = epoch + 1 == loop.epochs
+    if not last and (epoch + 1) % loop.recipe.eval_every:
+        return [float("nan")] * len(loop.members)
+    network: nn.Module = loop.stack if len(loop.members) > 1 else loop.stack.network
+    logits = predict(network, loop.data.test_x, loop.data, members=len(loop.members))
+    return accuracy(logits, loop.data.test_y).reshape(-1).tolist()
+
+
+def _results(loop: Loop, history: list, recorder: Recorder | None, seconds: float) -> list[Trained]:
+    results = []
+    for i, member in enumerate(loop.members):
+        losses, accuracies = ([row[i] for row in column] for column in history)
+        signals = {}
+        if recorder is not None:
+            signals = {name: getattr(recorder, name)[i].cpu().numpy() for name in recorder.FIELDS}
+        bad = not all(np.isfinite(losses))
+        results.append(
+            Trained(member.model.eval(), losses, accuracies, loop.steps, seconds / len(loop.members), bad, signals)
+        )
+    return results
+
+
+def train(
+    model: nn.Module,
+    data: Dataset,
+    keep: np.ndarray,
+    recipe: Recipe,
+    *,
+    seed: int,
+    loss: LogitLoss,
+    teacher: TeacherLogits | None = None,
+    record: bool = False,
+    device: str = "auto",
+) -> Trained:
+    """Train one network on the samples `keep` (sorted ids (n,)): a company of one.
+
+    `loss(student, teacher logits or None, labels) -> (B,)` nats; `teacher` gives logits of (sample, view) pairs.
+    """
+    member = Member(model, np.asarray(keep, dtype=np.int64), seed, loss)
+    return train_company([member], data, recipe, teacher=teacher, record=record, device=device)[0]

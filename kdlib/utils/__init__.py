@@ -1,0 +1,1 @@
+"""Paths, named seeds, devices and error messages that several packages share."""

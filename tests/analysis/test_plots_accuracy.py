@@ -1,0 +1,129 @@
+"""Figures of lesson 03: what is drawn is what was handed over, labelled, within the course's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from kdlib.analysis import claims as verdicts
+from kdlib.analysis import statistics
+from kdlib.analysis.plots import accuracy as plots
+from kdlib.analysis.plots.style import MAX_SIZE, PALETTE, SCORER_COLOURS
+from kdlib.utils import paths
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def runs(
+    seeds: int = 5, prunings: tuple[str, ...] = ("random", "forgetting"), alphas: tuple = (0.0, 0.5)
+) -> pd.DataFrame:
+    """Accuracy 50 + 40 f, KD adds 10 (1 - f), a seed moves its runs by one amount and each run by a little more."""
+    rng = np.random.default_rng(1)
+    shift = rng.standard_normal(seeds)
+    return pd.DataFrame(
+        [
+            {
+                "pruning": name,
+                "fraction": f,
+                "alpha": a,
+                "seed": s,
+                "test_acc": 50 + 40 * f + 10 * (1 - f) * (a > 0) + shift[s] + 0.1 * rng.standard_normal(),
+            }
+            for name in prunings
+            for f in (0.05, 0.1, 0.7)
+            for a in alphas
+            for s in range(seeds)
+        ]
+    )
+
+
+def check(figure: Figure) -> None:
+    assert tuple(figure.get_size_inches()) <= MAX_SIZE and figure.get_size_inches()[1] <= MAX_SIZE[1]
+    figure.canvas.draw()
+    axes = figure.axes
+    assert all(axis.get_xlabel() for axis in axes)
+    assert axes[0].get_ylabel()
+    assert all("(" in axis.get_xlabel() for axis in axes), "with units"
+
+
+def legend_texts(figure: Figure) -> list[str]:
+    legends = [axis.get_legend() for axis in figure.axes] + list(figure.legends)
+    return [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+
+
+def test_main_figure_draws_means_and_bands() -> None:
+    table = runs()
+    figure = plots.accuracy_vs_fraction(table, statistics.interval([90.0, 91.0, 92.0]))
+    check(figure)
+    axis = figure.axes[0]
+    solid = next(
+        line for line in axis.lines if line.get_color() == SCORER_COLOURS["forgetting"] and line.get_ls() == "-"
+    )
+    chosen = table[(table.pruning == "forgetting") & (table.alpha == 0.5)]
+    np.testing.assert_allclose(solid.get_ydata(), chosen.groupby("fraction").test_acc.mean())
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["5%", "10%", "70%"]
+    assert {"random (n = 5)", "forgetting (n = 5)", "with KD", "without KD"} <= set(legend_texts(figure))
+    drawn = [band for band in axis.collections if np.isfinite(band.get_paths()[0].vertices).all()]
+    assert len(drawn) == 4
+    assert any(line.get_ydata()[0] == 91.0 for line in axis.lines), "the mark of all data"
+
+
+def test_two_seeds_are_points_without_a_band() -> None:
+    figure = plots.accuracy_vs_fraction(runs(seeds=2), statistics.interval([90.0, 91.0]))
+    check(figure)
+    vertices = [p.vertices for band in figure.axes[0].collections for p in band.get_paths()]
+    assert not any(len(v) for v in vertices)
+    assert "random (n = 2)" in legend_texts(figure)
+
+
+def test_differences_have_a_zero_line_and_error_bars() -> None:
+    gains = statistics.gain_points(runs())
+    figure = plots.differences({"one": gains, "two": gains}, "points")
+    check(figure)
+    assert len(figure.axes) == 2 and figure.axes[0].lines[0].get_ydata() == [0, 0]
+    assert len(figure.axes[0].containers) == 2
+
+
+def test_alpha_figure_marks_the_best_alpha() -> None:
+    table = runs(prunings=("forgetting",), alphas=(0.0, 0.25, 0.5, 1.0))
+    best = statistics.points(verdicts.best_alphas(table), ("fraction",), "best")
+    figure = plots.alpha_against_fraction(table, best)
+    check(figure)
+    stars = [line for line in figure.axes[0].lines if line.get_marker() == "*"]
+    assert len(stars) == 3
+    np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata().astype(float), best["mean"])
+
+
+def test_panels_share_their_axes_and_say_n_only_where_it_is_known() -> None:
+    paper = statistics.reported(pd.read_csv(paths.data() / "paper" / "reported.csv"))
+    figure = plots.panels({"paper": paper, "ours": runs()}, full={"paper": 71.6}, unknown_n=("paper",))
+    check(figure)
+    left, right = figure.axes
+    assert left.get_ylim() == right.get_ylim() == (0, 100)
+    assert left.get_xlim() == right.get_xlim(), "equal f at equal places"
+    texts = legend_texts(figure)
+    assert "forgetting" in texts and "forgetting (n = 5)" in texts and "all data, without KD" in texts
+
+
+def test_soft_targets_are_the_softmax() -> None:
+    logits = np.array([4.0, 0.0, -2.0, 1.0])
+    image = np.zeros((1, 8, 8), dtype=np.uint8)
+    figure = plots.soft_targets(image, logits, ("a", "b", "c", "d"), (1.0, 4.0), 0)
+    check(figure)
+    heights = [patch.get_height() for patch in figure.axes[1].containers[1]]
+    np.testing.assert_allclose(heights, 100 * np.exp(logits / 4) / np.exp(logits / 4).sum())
+
+
+def test_colours_are_those_of_the_suite() -> None:
+    assert plots.colour("forgetting easiest") == SCORER_COLOURS["forgetting"]
+    assert plots.colour("medium") == SCORER_COLOURS["difficulty"]
+    assert plots.colour("unheard of") in PALETTE

@@ -1,0 +1,192 @@
+"""The command line: mistakes end in one line and exit code 2 before anything runs; results go to stdout."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdlib.__main__ import COMMANDS, main
+
+ROOT = Path(__file__).parent.parent.parent
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+TINY = ["--epochs", "1", "--fraction", "0.05", "--loss", "cross_entropy"]
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLIB_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("KDLIB_FIGURES", str(tmp_path / "figures"))
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("rnu", "unknown command 'rnu'; did you mean 'run'?"),
+        ("run --fracton 0.3", "unknown flag '--fracton'; did you mean '--fraction'?"),
+        ("run --fraction=0", "fraction must lie in (0, 1], got 0"),
+        ("run --fraction 1.2", "fraction must lie in (0, 1], got 1.2"),
+        ("run --fraction nan", "fraction must be float"),
+        ("run --tau 0", "tau must lie in (0"),
+        ("run --alpha -1", "alpha must lie in [0"),
+        ("run --epochs many", "Error parsing --epochs: invalid literal for int()"),
+        ("run --epochs 1.5", "epochs"),
+        ("run --fraction", "argument '--fraction'"),
+        ("run --dataset digit", "unknown dataset 'digit'; did you mean 'digits'?"),
+        ("run --student resnet21", "unknown student 'resnet21'; did you mean 'resnet"),
+        ("run --scorer forgeting", "did you mean 'forgetting'?"),
+        ("run --preset clas", "unknown preset 'clas'; did you mean 'class'?"),
+        ("run digits", "Unrecognized options: digits"),
+        ("sweep", "a sweep needs --grid"),
+        ("sweep --grid fractoin=0.1", "unknown field of Run 'fractoin'; did you mean 'fraction'?"),
+        ("sweep --grid fraction=0.1,2", "fraction must lie in (0, 1], got 2"),
+        ("sweep --grid fraction=0.1 seed=a", "seed must be int, got 'a'"),
+        ("sweep --grid fraction", "--grid takes name=value, not 'fraction'"),
+        ("sweep --grid seed=0 --workers 0", "--workers must be at least 1"),
+        ("lesson 99", "unknown lesson '99'"),
+        ("lesson {good} --set sed=1", "unknown parameter 'sed'; did you mean 'seed'?"),
+        ("lesson {good} --set seed=one", "parameter 'seed' must be int"),
+        ("lesson {good} --set seed", "--set takes name=value, not 'seed'"),
+        ("lesson {good} --grid seed=1,x", "parameter 'seed' must be int"),
+        ("lesson {good} --preset smok", "did you mean 'smoke'?"),
+        ("lesson {good} --update --set seed=1", "--update runs a lesson as it is written"),
+        ("figures --preset smok", "did you mean 'smoke'?"),
+        ("store verfy", "unknown action 'verfy'; did you mean 'verify'?"),
+        ("store ls --root no/where", "there is no store at"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(args, message, capsys, tmp_path):
+    assert main(args.format(good=FIXTURES / "good.ipynb").split()) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1 and said.out == ""
+    assert not any(tmp_path.rglob("*.*")), "nothing ran"
+
+
+def test_exit_codes_of_the_real_command():
+    def code(*args):
+        done = subprocess.run([sys.executable, "-m", "kdlib", *args], cwd=ROOT, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    returned, out, err = code("run", "--fraction", "2")
+    assert (returned, out) == (2, "") and err == "kdlib: fraction must lie in (0, 1], got 2\n"
+    returned, out, err = code("--help")
+    assert returned == 0 and err == "" and all(re.search(rf"^  {name} ", out, re.M) for name in COMMANDS)
+    assert code()[0] == 2
+
+
+def test_help_comes_without_torch():
+    program = (
+        "import os, sys\nos.environ.pop('OMP_WAIT_POLICY', None)\nfrom kdlib.__main__ import main\n"
+        "for command in ('run', 'sweep', 'lesson', 'figures', 'store'):\n"
+        "    try: main([command, '--help'])\n"
+        "    except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'torch', 'papermill', 'pandas', 'matplotlib', 'nbconvert'} & set(sys.modules)\n"
+        "print('LOADED', sorted(heavy), os.environ['OMP_WAIT_POLICY'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED [] PASSIVE"
+
+
+def test_every_field_of_run_is_a_flag(capsys):
+    from dataclasses import fields
+
+    from kdlib.experiments.run import Run
+
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--help"])
+    assert not stop.value.code
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for f in fields(Run):
+        assert f"--{f.name.replace('_', '-')}" in text
+        assert f.metadata["help"][:20] in text
+
+
+def test_run(own_store, capsys):
+    assert main(["run", *TINY, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["epochs"] == 1 and row["fraction"] == 0.05 and 0 <= row["test_acc"] <= 100
+    assert main(["run", *TINY, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == row, "seconds included: it was read, not trained again"
+    assert main(["run", *TINY]) == 0
+    shown = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert shown["fraction"] == "0.05" and shown["kept"] == str(row["kept"]) and "tau" not in shown
+
+
+def test_sweep(tmp_path, capsys):
+    args = [
+        "sweep",
+        *TINY[:2],
+        *TINY[4:],
+        "--grid",
+        "fraction=0.05,0.1",
+        "seed=0,1",
+        "--out",
+        str(tmp_path / "r.jsonl"),
+    ]
+    assert main(args) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["fraction", "seed", "test_acc"]
+    assert [line.split()[:2] for line in lines] == [["0.05", "0"], ["0.05", "1"], ["0.1", "0"], ["0.1", "1"]]
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert [(r["fraction"], r["seed"]) for r in rows] == [(0.05, 0), (0.05, 1), (0.1, 0), (0.1, 1)]
+
+
+def test_preset_gives_defaults_and_grid(capsys):
+    from kdlib.experiments.run import PRESETS
+
+    smoke = PRESETS["smoke"]
+    assert main(["sweep", "--preset", "smoke", *TINY[:2], *TINY[4:]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(smoke.fractions) * len(smoke.seeds)
+    assert main(["run", "--preset=smoke", *TINY[4:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["epochs"] == smoke.fixed["epochs"]
+
+
+def test_store(own_store, capsys):
+    from kdlib.store.artefacts import Store
+
+    assert main(["run", *TINY]) == 0
+    capsys.readouterr()
+    assert main(["store", "ls"]) == 0
+    assert re.search(r"^rows +1 ", capsys.readouterr().out, re.M)
+    assert main(["store", "verify"]) == 0
+    store = Store(own_store)
+    import numpy as np
+
+    store.arrays("teachers", {"of": "nobody"}, lambda: {"w": np.zeros(1000)})
+    capsys.readouterr()
+    assert main(["store", "gc"]) == 2, "no terminal, no --yes: nothing is removed"
+    assert len(store.ls("teachers")) == 1
+    assert main(["store", "gc", "--yes"]) == 0
+    assert store.ls("teachers") == [] and len(store.rows()) == 1
+    path = store.ls("rows")[0].path
+    path.write_bytes(path.read_bytes()[:-20])
+    capsys.readouterr()
+    assert main(["store", "verify"]) == 1
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_lesson(tmp_path, capsys):
+    good, failing = FIXTURES / "good.ipynb", FIXTURES / "failing.ipynb"
+    assert main(["lesson", str(good), "--set", "seed=3", "--out", str(tmp_path / "o.ipynb")]) == 0
+    assert (tmp_path / "o" / "toy.svg").read_text() == "<svg>3</svg>"
+    assert main(["lesson", str(failing), "--out", str(tmp_path / "x.ipynb")]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "ValueError: f must be in (0, 1]" in last and str(tmp_path / "x.failed.ipynb") in last
+    assert main(["lesson", str(good), "--student", "--out", str(tmp_path / "s.ipynb")]) == 0
+    assert "answer" not in (tmp_path / "s.ipynb").read_text()
+
+
+def test_lesson_grid(tmp_path, capsys):
+    good = FIXTURES / "good.ipynb"
+    args = ["lesson", str(good), "--grid", "seed=1,2", "--set", "fraction=0.3", "--out", str(tmp_path / "grid")]
+    assert main(args) == 0
+    names = sorted(p.name for p in (tmp_path / "grid").glob("*.ipynb"))
+    assert names == [f"good__fraction=0.3__seed={seed}.ipynb" for seed in (1, 2)]
+    assert "index.html" in capsys.readouterr().err and (tmp_path / "grid" / "index.html").is_file()
+    assert main(args) == 0
+    assert "2 unchanged and kept" in capsys.readouterr().err

@@ -1,0 +1,207 @@
+"""Datasets: what is loaded, what is refused, and that row i is sample i for ever."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdlib.data import datasets as data_room
+from kdlib.data.datasets import Dataset, load, make_dataset, with_imbalance, with_label_noise, with_validation
+from kdlib.utils import paths
+
+PACKED = Path(os.environ.get("KDLIB_DATASETS", paths.root().parent / "shared" / "datasets"))
+
+
+def write_image(file: Path, value: int, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value if mode == "L" else (value, 0, 255 - value)).save(file)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two classes, three training images and one test image each; every image has its own colour."""
+    for split, count in (("train", 3), ("test", 1)):
+        for label, name in enumerate(("cat", "dog")):
+            for i in range(count):
+                write_image(tmp_path / split / name / f"{i}.png", 40 * label + 10 * i + (5 if split == "test" else 0))
+    return tmp_path
+
+
+def test_digits_are_real_and_split_once_for_all() -> None:
+    digits = load("digits")
+    assert digits.train_x.shape == (1347, 1, 8, 8) and digits.test_x.shape == (450, 1, 8, 8)
+    assert digits.train_x.dtype == torch.uint8 and digits.train_y.dtype == torch.int64
+    share = torch.bincount(digits.test_y) / torch.bincount(torch.cat([digits.train_y, digits.test_y]))
+    assert ((share - 0.25).abs() < 0.01).all()
+    x = digits.train_x.double() / 255
+    assert digits.mean[0] == pytest.approx(float(x.mean()), abs=1e-9)
+    assert digits.std[0] == pytest.approx(float(x.std(correction=0)), abs=1e-9)
+    fresh = data_room._digits(Path())
+    assert fresh.content_hash == digits.content_hash
+
+
+def test_a_changed_pixel_or_label_changes_the_content_hash() -> None:
+    digits = load("digits")
+    assert with_label_noise(digits, 0.5, 0).content_hash != digits.content_hash
+    x = digits.train_x.clone()
+    x[5, 0, 3, 3] ^= 1
+    changed = make_dataset("digits", (x, digits.train_y), (digits.test_x, digits.test_y), digits.classes)
+    assert changed.content_hash != digits.content_hash
+
+
+def test_diabetes_is_standardised_regression() -> None:
+    diabetes = load("diabetes")
+    assert diabetes.is_regression and diabetes.num_classes == 1
+    assert len(diabetes.train_y) + len(diabetes.test_y) == 442
+    assert float(diabetes.train_y.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(diabetes.train_y.std(correction=0)) == pytest.approx(1, abs=1e-5)
+
+
+def test_folder_of_images(pictures: Path, tmp_path: Path) -> None:
+    found = load(f"folder:{pictures}", tmp_path / "cache")
+    assert found.classes == ("cat", "dog")
+    assert found.train_x.shape == (6, 3, 8, 8) and found.test_x.shape == (2, 3, 8, 8)
+    assert found.train_x[:, 0, 0, 0].tolist() == [0, 10, 20, 40, 50, 60]
+    assert found.train_y.tolist() == [0, 0, 0, 1, 1, 1]
+    assert found.train_files == tuple(f"train/{name}/{i}.png" for name in ("cat", "dog") for i in range(3))
+    assert found.other_files == ("test/cat/0.png", "test/dog/0.png")
+
+
+def test_folder_is_decoded_once(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(f"folder:{pictures}", tmp_path / "cache")
+    load.cache_clear()
+    monkeypatch.setattr(data_room, "_decode", lambda *_: pytest.fail("decoded a second time"))
+    again = load(f"folder:{pictures}", tmp_path / "cache")
+    assert again.content_hash == first.content_hash and again.train_files == first.train_files
+
+
+def test_folder_without_a_split_is_split(tmp_path: Path) -> None:
+    for label, name in enumerate(("a", "b")):
+        for i in range(10):
+            write_image(tmp_path / "x" / name / f"{i}.png", 20 * i + label, mode="L")
+    found = load(f"folder:{tmp_path / 'x'}", tmp_path / "cache")
+    assert found.train_x.shape == (16, 1, 8, 8) and found.test_x.shape == (4, 1, 8, 8)
+    assert torch.bincount(found.test_y).tolist() == [2, 2]
+    colours = [f"{'ab'[colour % 20]}/{colour // 20}.png" for colour in found.train_x[:, 0, 0, 0].tolist()]
+    assert found.train_files == tuple(colours) and len({*found.train_files, *found.other_files}) == 20
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda d: with_validation(d, 0.4), lambda d: with_imbalance(d, [0.3, 1], 0), lambda d: with_label_noise(d, 1, 0)],
+)
+def test_samples_keep_their_files(pictures: Path, tmp_path: Path, change: Callable[[Dataset], Dataset]) -> None:
+    """The colour of an image, 40 a class and 10 an image, says which file it came from."""
+    whole = load(f"folder:{pictures}", tmp_path / "cache")
+    found = change(whole)
+    colours = found.train_x[:, 0, 0, 0].tolist()
+    assert found.train_files == tuple(f"train/{('cat', 'dog')[c // 40]}/{c % 40 // 10}.png" for c in colours)
+    assert {*found.train_files, *found.other_files} == {*whole.train_files, *whole.other_files}
+
+
+def test_data_without_files_have_no_names() -> None:
+    for name in ("digits", "diabetes"):
+        assert load(name).train_files == with_validation(load(name)).train_files == ()
+
+
+@pytest.mark.parametrize(("suffix", "side"), [("", 32), ("@16", 16)])
+def test_images_of_unlike_sizes_are_scaled(pictures: Path, tmp_path: Path, suffix: str, side: int) -> None:
+    write_image(pictures / "train" / "cat" / "wide.png", 200, size=(30, 10))
+    assert load(f"folder:{pictures}{suffix}", tmp_path / "cache").image_shape == (3, side, side)
+
+
+def test_folder_errors_name_the_file_or_class(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such folder"):
+        load(f"folder:{tmp_path / 'nowhere'}")
+    (pictures / "train" / "dog" / "broken.png").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"cannot read image .*broken\.png"):
+        load(f"folder:{pictures}", tmp_path / "cache")
+    (pictures / "train" / "dog" / "broken.png").unlink()
+    (pictures / "train" / "emu").mkdir()
+    with pytest.raises(ValueError, match="no training image in class emu"):
+        load(f"folder:{pictures}", tmp_path / "cache")
+    with pytest.raises(ValueError, match="number of pixels"):
+        load(f"folder:{pictures}@big")
+
+
+def test_labels_out_of_range_are_refused() -> None:
+    x = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.1, found 0\.\.2"):
+        make_dataset("mine", (x, torch.tensor([0, 1, 2])), (x, torch.tensor([0, 1, 1])), ["a", "b"])
+
+
+def test_unknown_dataset_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'cifar100'"):
+        load("cifar-100")
+
+
+def test_download_is_asked_for_and_a_failure_names_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    asked = []
+
+    def refuse(self: object, *args: object, **kwargs: object) -> None:
+        asked.append(type(self).__name__)
+        raise OSError("no network")
+
+    for kind in (datasets.CIFAR10, datasets.CIFAR100, datasets.SVHN):
+        monkeypatch.setattr(kind, "download", refuse)
+    for name in ("cifar10", "cifar100", "svhn"):
+        with pytest.raises(RuntimeError, match=r"could not get .*by hand.*folder:PATH"):
+            load(name, tmp_path)
+    assert asked == ["CIFAR10", "CIFAR100", "SVHN"]
+
+
+def test_validation_split_never_touches_the_test_part() -> None:
+    digits = load("digits")
+    held = with_validation(digits, 0.2)
+    assert len(held.train_y) + len(held.test_y) == len(digits.train_y)
+    rows = torch.cat([held.train_x, held.test_x]).flatten(1)
+    assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, digits.train_x.flatten(1).tolist()))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_label_noise_flips_that_share_and_always_to_another_class(rate: float) -> None:
+    digits = load("digits")
+    wrong = (with_label_noise(digits, rate, 1).train_y != digits.train_y).double()
+    assert abs(float(wrong.mean()) - rate) < 3 * np.sqrt(rate * (1 - rate) / len(wrong)) + 1e-9
+    assert torch.equal(with_label_noise(digits, rate, 1).train_y, with_label_noise(digits, rate, 1).train_y)
+    assert torch.equal(with_label_noise(digits, rate, 1).test_y, digits.test_y)
+
+
+def test_imbalance_keeps_the_asked_share_of_each_class() -> None:
+    digits = load("digits")
+    rates = np.linspace(0.1, 1, 10)
+    counts = torch.bincount(with_imbalance(digits, rates, 0).train_y).numpy()
+    np.testing.assert_array_equal(counts, np.round(rates * torch.bincount(digits.train_y).numpy()))
+    with pytest.raises(ValueError, match="10 rates"):
+        with_imbalance(digits, [0.5], 0)
+
+
+@pytest.mark.skipif(not (PACKED / "cifar100").is_dir(), reason="the packed CIFAR datasets are not on this machine")
+def test_all_of_cifar100(tmp_path: Path) -> None:
+    for part in sorted((PACKED / "cifar100").glob("*.zip")):
+        with zipfile.ZipFile(part) as archive:
+            archive.extractall(tmp_path / "cifar100")
+    found = load("cifar100", tmp_path)  # class folders below the data root spare the download
+    assert found.train_x.shape == (50_000, 3, 32, 32) and found.test_x.shape == (10_000, 3, 32, 32)
+    assert torch.bincount(found.train_y).tolist() == [500] * 100
+    assert found.classes[0] == "apple" and found.classes[99] == "worm"
+    np.testing.assert_allclose(found.mean, (0.5071, 0.4865, 0.4409), atol=1e-4)
+    np.testing.assert_allclose(found.std, (0.2673, 0.2564, 0.2762), atol=1e-4)
+
+
+@pytest.mark.skipif(not (PACKED / "cifar10").is_dir(), reason="the packed CIFAR datasets are not on this machine")
+def test_cifar10_test_part(tmp_path: Path) -> None:
+    with zipfile.ZipFile(PACKED / "cifar10" / "test.zip") as archive:
+        archive.extractall(tmp_path)
+    found = load(f"folder:{tmp_path / 'test'}", tmp_path / "cache")
+    assert found.num_classes == 10 and len(found.train_y) + len(found.test_y) == 10_000
+    assert found.classes[0] == "airplane" and found.classes[9] == "truck"

@@ -1,0 +1,277 @@
+"""Sweeps: the same rows on every executor, nothing trained twice, one bad run does not stop the others."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdlib.experiments import backends as executors
+from kdlib.experiments.grid import SweepError, export_rows, load_rows, plan, points, sweep_of
+from kdlib.store.artefacts import Store, StoreError
+from tests import tiny_experiment
+
+TINY = "tests.tiny_experiment"
+GRID = {"width": [2, 3], "seed": [0, 1, 2]}
+
+
+def tiny(store, grid=GRID, workers=1, cluster=None, progress=False, **fixed) -> pd.DataFrame:
+    return sweep_of(TINY, grid, workers, cluster, store, progress, fixed)
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(left.drop(columns="pid"), right.drop(columns="pid"), check_exact=True)
+
+
+def lines(journal: Path) -> list[str]:
+    return sorted(journal.read_text().splitlines()) if journal.exists() else []
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def test_rows_come_in_grid_order_and_are_stored(tmp_path, journal):
+    first = tiny(tmp_path / "s", journal=str(journal))
+    assert list(zip(first.width, first.seed, strict=True)) == list(itertools.product([2, 3], [0, 1, 2]))
+    made = lines(journal)
+    assert len(made) == 6 + 2  # six runs, two teachers
+    again = tiny(tmp_path / "s", journal=str(journal))
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    assert lines(journal) == made
+
+
+def test_a_wider_grid_trains_only_what_is_new(tmp_path, journal):
+    tiny(tmp_path / "s", journal=str(journal))
+    tiny(tmp_path / "s", {"width": [3, 4], "seed": [2, 3]}, journal=str(journal))
+    new = lines(journal)
+    assert len(new) == 8 + 3 + 1 and len(set(new)) == len(new)
+
+
+def test_three_executors_one_table(tmp_path):
+    alone = tiny(tmp_path / "alone")
+    both = tiny(tmp_path / "both", workers=2)
+    dask = tiny(tmp_path / "dask", workers=2, cluster="local")
+    same(alone, both)
+    same(alone, dask)
+    assert set(alone.pid) == {os.getpid()}
+    assert os.getpid() not in set(both.pid) | set(dask.pid)
+
+
+def test_teachers_are_made_once_by_many_workers(tmp_path, journal):
+    grid = {"seed": list(range(6))}
+    tiny(tmp_path / "s", grid, workers=3, width=5, pause=0.2, journal=str(journal))
+    assert lines(journal).count("teacher 5") == 1
+    assert len(lines(journal)) == 7
+
+
+def test_distinct_teachers_are_asked_for_first():
+    runs = points(tiny_experiment.Run, {"width": [2, 3, 4], "seed": [0, 1]}, {})
+    jobs = plan(tiny_experiment, dict(enumerate(runs)))
+    assert [job.runs[0]["width"] for job in jobs] == [2, 3, 4, 2, 3, 4]
+
+
+def test_runs_without_a_teacher_fill_the_time_until_it_is_there(monkeypatch):
+    needs = tiny_experiment.needed_artefacts
+    monkeypatch.setattr(tiny_experiment, "needed_artefacts", lambda run: needs(run) if run.seed < 2 else [])
+    runs = points(tiny_experiment.Run, {"seed": [0, 1, 2, 3]}, {"width": 2})
+    assert [job.places for job in plan(tiny_experiment, dict(enumerate(runs)))] == [(0,), (2,), (3,), (1,)]
+
+
+def test_companies_are_parts_of_equal_size(monkeypatch):
+    monkeypatch.setattr(tiny_experiment, "company_key", lambda run: run.width, raising=False)
+    runs = points(tiny_experiment.Run, {"width": [2, 3], "seed": list(range(10))}, {})
+    jobs = plan(tiny_experiment, dict(enumerate(runs)))
+    assert [len(job.places) for job in jobs] == [5, 5, 5, 5]
+    assert sorted(place for job in jobs for place in job.places) == list(range(20))
+    assert all(len({fields["width"] for fields in job.runs}) == 1 for job in jobs)
+    assert [len(job.places) for job in plan(tiny_experiment, {3: runs[3]}, together=False)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("grid", "fixed", "words"),
+    [
+        ({"sed": [0]}, {}, "did you mean 'seed'"),
+        ({"seed": [0]}, {"widht": 3}, "did you mean 'width'"),
+        ({"seed": 3}, {}, "list of values for 'seed'"),
+        ({"mood": "well"}, {}, "list of values for 'mood'"),
+        ({"seed": [0]}, {"seed": 1}, "both in the grid and fixed"),
+        ({"width": [3, 2, 0]}, {}, "width is 1 or more"),
+    ],
+)
+def test_bad_grids_end_before_anything_is_made(tmp_path, journal, grid, fixed, words):
+    with pytest.raises(ValueError, match=words):
+        tiny(tmp_path / "s", grid, **{"journal": str(journal), **fixed})
+    assert lines(journal) == [] and not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(("workers", "cluster"), [(0, None), (1.5, None), (1, "somewhere")])
+def test_bad_executors(tmp_path, workers, cluster):
+    with pytest.raises(ValueError, match="workers is|cluster is"):
+        tiny(tmp_path / "s", workers=workers, cluster=cluster)
+
+
+def test_no_scheduler_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
+    with pytest.raises(ConnectionError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        tiny(tmp_path / "s", cluster="tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_failing_run_does_not_stop_the_others(tmp_path, workers):
+    grid = {"mood": ["well", "raises"], "seed": [0, 1]}
+    with pytest.raises(SweepError, match="2 of 4 runs failed; the other 2 are stored") as caught:
+        tiny(tmp_path / "s", grid, workers=workers)
+    assert "mood=raises seed=1: ArithmeticError: this run is not well" in str(caught.value)
+    assert list(caught.value.rows.seed) == [0, 1]
+    assert len(Store(tmp_path / "s").rows()) == 2  # a failure is not a row: the next call tries again
+
+
+def test_a_diverged_run_is_a_row(tmp_path, journal):
+    table = tiny(tmp_path / "s", {"mood": ["diverges", "well"]}, journal=str(journal))
+    assert list(table.status) == ["diverged", "ok"] and np.isnan(table.error[0])
+    again = tiny(tmp_path / "s", {"mood": ["diverges", "well"]}, journal=str(journal))
+    pd.testing.assert_frame_equal(table, again)
+    assert len(lines(journal)) == 3
+
+
+def test_a_worker_that_dies_loses_nothing(tmp_path, journal):
+    grid = {"mood": ["kills once", "well"], "seed": [0, 1, 2]}
+    table = tiny(tmp_path / "s", grid, workers=2, journal=str(journal))
+    assert len(table) == 6 and Path(f"{journal}.killed").exists()
+
+
+def test_a_run_that_kills_every_worker_fails_alone(tmp_path, journal):
+    grid = {"mood": ["kills", "well"], "seed": [0]}
+    with pytest.raises(SweepError, match=r"died 4 times \(exit code -9"):
+        tiny(tmp_path / "s", grid, workers=2, journal=str(journal))
+    assert [row["mood"] for row in Store(tmp_path / "s").rows()] == ["well"]
+
+
+def test_equal_points_are_one_run(tmp_path, journal):
+    table = tiny(tmp_path / "s", {"seed": [4, 4, 4]}, journal=str(journal))
+    assert len(table) == 3 and lines(journal).count("run 3 4") == 1
+
+
+def test_rows_carry_the_knobs_that_were_asked_for(tmp_path, monkeypatch):
+    """Two runs that share a description share a row, and each gets its own knobs back."""
+    monkeypatch.setattr(tiny_experiment, "describe", lambda run: {"width": run.width, "seed": run.seed})
+    first = tiny(tmp_path / "s", {"pause": [0.0, 0.01]})
+    again = tiny(tmp_path / "s", {"pause": [0.02]})
+    assert list(first.pause) == [0.0, 0.01] and list(again.pause) == [0.02]
+    assert len(Store(tmp_path / "s").rows()) == 1
+
+
+def test_two_sweeps_share_the_work(tmp_path, journal):
+    """Two processes start the same sweep: together they train each run once, both get the whole table."""
+    code = (
+        "import sys; from kdlib.experiments.grid import sweep_of\n"
+        f"t = sweep_of({TINY!r}, {{'seed': list(range(8))}}, 1, None, sys.argv[1], False,"
+        " {'journal': sys.argv[2], 'pause': 0.15})\n"
+        "print(len(t), t.pid.nunique())"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "s"), str(journal)]
+    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [child.communicate(timeout=60)[0].split() for child in pair]
+    assert answers == [["8", "2"]] * 2
+    assert len(lines(journal)) == 9
+
+
+def _child_sweep(tmp_path: Path, journal: Path, workers: int) -> subprocess.Popen:
+    code = (
+        "import sys; from kdlib.experiments.grid import sweep_of\n"
+        f"sweep_of({TINY!r}, {{'seed': list(range(40))}}, {workers}, None, sys.argv[1], True,"
+        " {'journal': sys.argv[2], 'pause': 0.1})"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "s"), str(journal)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_keeps_what_is_finished(tmp_path, journal, workers):
+    child = _child_sweep(tmp_path, journal, workers)
+    store = Store(tmp_path / "s")
+    deadline = time.monotonic() + 60
+    while len(store.rows()) < 5 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    errors = child.communicate(timeout=30)[1]
+    assert "the same call goes on from there" in errors and child.returncode != 0
+    kept = len(store.rows())
+    assert 5 <= kept < 40 and list((tmp_path / "s" / "leases").glob("*")) == []
+    table = tiny(tmp_path / "s", {"seed": list(range(40))}, journal=str(journal), pause=0.1)
+    assert len(table) == 40 and sum(line.startswith("run") for line in lines(journal)) <= 40 + workers
+
+
+def test_workers_leave_with_their_parent(tmp_path, journal):
+    child = _child_sweep(tmp_path, journal, 2)
+    deadline = time.monotonic() + 60
+    while len(pids := {row["pid"] for row in Store(tmp_path / "s").rows()}) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.kill()
+    child.communicate()
+    deadline = time.monotonic() + 10
+    while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(pids) == 2 and left == []
+
+
+def test_progress_is_plain_lines_on_stderr(tmp_path, capsys):
+    tiny(tmp_path / "s", progress=True)
+    out, err = capsys.readouterr()
+    shown = err.splitlines()
+    assert out == "" and shown[0].startswith("0 of 6 runs are stored")
+    assert shown[-1].startswith("[6/6] width=3 seed=2: ok, 0:00:00 left")
+
+
+def test_a_full_disk_stops_the_sweep_with_one_line(tmp_path, monkeypatch):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))  # the kernel refuses every file over 64 bytes
+    try:
+        with pytest.raises(StoreError, match="cannot use the store .*: File too large; raise the file-size") as caught:
+            tiny(tmp_path / "s")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert [path for path in (tmp_path / "s").rglob("*") if path.is_file()] == []
+
+
+def test_a_dask_worker_that_dies(tmp_path, journal):
+    distributed = pytest.importorskip("dask.distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0
+    ) as cluster:
+        pids = [worker.pid for worker in cluster.workers.values()]
+
+        def kill_one() -> None:
+            store = Store(tmp_path / "s")
+            while len(store.rows()) < 4:
+                time.sleep(0.02)
+            os.kill(next(row["pid"] for row in store.rows()), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one, daemon=True)
+        killer.start()
+        table = tiny(tmp_path / "s", {"seed": list(range(30))}, cluster=cluster, pause=0.1, journal=str(journal))
+        killer.join(1)
+        assert not killer.is_alive() and pids
+    same(table, tiny(tmp_path / "t", {"seed": list(range(30))}, pause=0.1, journal=str(journal)))
+
+
+def test_rows_to_a_file_and_back(tmp_path):
+    table = tiny(tmp_path / "s", {"mood": ["diverges", "well"]})
+    path = export_rows(table, tmp_path / "rows.jsonl")
+    pd.testing.assert_frame_equal(load_rows(path), table)
+    with pytest.raises(FileNotFoundError, match="results in that folder: rows"):
+        load_rows(tmp_path / "other.jsonl")

@@ -1,0 +1,410 @@
+"""Scorers: values known by hand, invariances, and errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kdlib.models import build
+from kdlib.scorers import SCORERS, VIEW_SCORERS, Signals, dynamics, errors, geometry, memorization
+from kdlib.scorers.gradients import grand, grand_last, is_plain, layerwise_norm, vectorised_norm
+from kdlib.scorers.released import released_scores
+from kdlib.scorers.signals import AXES
+from kdlib.selection.rules import keep_indices
+
+N, K = 40, 5
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def labels() -> np.ndarray:
+    y = rng(3).integers(0, K - 1, N)
+    y[0] = K - 1  # a class of one sample
+    return y
+
+
+def signals() -> Signals:
+    g = rng()
+    return Signals(
+        correct=g.random((3, 6, N)) < 0.6,
+        margin=g.normal(size=(3, 6, N)).astype(np.float32),
+        error=g.random((3, 6, N)).astype(np.float32),
+        probs=g.dirichlet(np.ones(K), (3, 2, N)).astype(np.float32),
+        prob_epochs=np.array([2, 6]),
+        grad_norm=g.random((2, N)),
+        grad_norm_last=g.random((2, N)),
+        embedding=g.normal(size=(N, 4)).astype(np.float32),
+        subset_correct=g.random((20, N)) < 0.7,
+        trained=g.random((20, N)) < 0.7,
+        view_difficulty=g.random((3, N)),
+        released=g.normal(size=N),
+    )
+
+
+def reordered(s: Signals, order: np.ndarray) -> Signals:
+    axis = {name: axes.index("N") for name, axes in AXES.items() if "N" in axes}
+    return dataclasses.replace(s, **{name: np.take(getattr(s, name), order, axis=a) for name, a in axis.items()})
+
+
+# -- every entry of the registry
+
+
+ENTRIES = {**SCORERS, **{f"{name} over views": scorer for name, scorer in VIEW_SCORERS.items()}}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_scores_are_finite_pure_and_usable(name: str) -> None:
+    s, y = signals(), labels()
+    before = {f.name: getattr(s, f.name).copy() for f in dataclasses.fields(s)}
+    first, again = (ENTRIES[name](s, y, rng(1)) for _ in range(2))
+    assert first.shape == (N,) and first.dtype == np.float64 and np.isfinite(first).all()
+    assert np.array_equal(first, again)
+    assert all(np.array_equal(getattr(s, field), value) for field, value in before.items())
+    assert len(keep_indices(first, 0.5, labels=y, rng=rng())) == N // 2
+
+
+@pytest.mark.parametrize("name", [n for n in ENTRIES if n != "random"])
+def test_permuting_samples_permutes_scores(name: str) -> None:
+    s, y, order = signals(), labels(), rng(5).permutation(N)
+    scores = ENTRIES[name](s, y, rng())
+    assert np.allclose(ENTRIES[name](reordered(s, order), y[order], rng()), scores[order], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [n for n in ENTRIES if ENTRIES[n].needs])
+def test_a_missing_signal_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"lack {ENTRIES[name].needs[0]}.*recorded: none"):
+        ENTRIES[name](Signals(), labels(), rng())
+
+
+def test_signals_and_labels_must_agree() -> None:
+    with pytest.raises(ValueError, match="axis N: 'correct' has 4, 'margin' has 5"):
+        Signals(correct=np.ones((1, 2, 4), bool), margin=np.ones((1, 2, 5)))
+    with pytest.raises(ValueError, match="must have axes"):
+        Signals(correct=np.ones((2, 4), bool))
+    with pytest.raises(ValueError, match="3 labels"):
+        SCORERS["forgetting"](Signals(correct=np.ones((1, 2, 4), bool)), np.zeros(3, int), rng())
+
+
+# -- dynamics
+
+
+def test_forgetting_by_hand() -> None:
+    correct = np.array([[[1, 0, 0, 1], [0, 0, 1, 1], [1, 0, 1, 1], [0, 0, 1, 1]]], bool)  # (1, 4, 4), epochs in rows
+    assert dynamics.forgetting(correct).tolist() == [2, 4, 0, 0]
+    assert dynamics.forgetting(correct, "easiest").tolist() == [2, 0, 0, 0]
+    assert dynamics.forgetting(correct, "infinite").tolist() == [2, np.inf, 0, 0]
+    assert dynamics.first_learned(correct).tolist() == [[0, -1, 1, 0]]
+    assert dynamics.epochs_to_learn(correct).tolist() == [[4, 4, 1, 0]]
+    with pytest.raises(ValueError, match="hardest"):
+        dynamics.forgetting(correct, "hard")
+
+
+def test_never_learned_outranks_every_forgotten_sample() -> None:
+    correct = rng().random((4, 9, 200)) < 0.5
+    correct[:, :, 0] = False
+    assert dynamics.forgetting(correct).argmax() == 0 and dynamics.forgetting(correct, "easiest")[0] == 0
+
+
+def test_label_margin_and_aum() -> None:
+    logits = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
+    margins = dynamics.label_margin(logits, np.array([0, 2]))
+    assert margins.tolist() == [1.0, -4.0]
+    assert dynamics.aum(margins[None, None]).tolist() == [-1.0, 4.0]
+
+
+# -- errors
+
+
+def test_el2n_bounds_and_averages() -> None:
+    y = np.array([0, 1])
+    right, wrong = np.eye(3)[[0, 1]], np.eye(3)[[1, 0]]
+    assert errors.el2n(right, y).tolist() == [0, 0]
+    assert np.allclose(errors.el2n(wrong, y), np.sqrt(2))
+    assert np.allclose(errors.el2n(np.stack([right, wrong]), y), np.sqrt(2) / 2)
+
+
+def test_el2n_takes_chosen_epochs() -> None:
+    s, y = signals(), labels()
+    assert s.probs is not None
+    assert np.allclose(SCORERS["el2n"](s, y, rng()), errors.el2n(errors.at_epochs(s, (2,)), y))
+    assert np.allclose(errors.el2n(errors.at_epochs(s, None), y), errors.el2n(s.probs, y))
+    with pytest.raises(ValueError, match=r"epoch\(s\) \[3\]; recorded epochs: \[2, 6\]"):
+        errors.at_epochs(s, (2, 3))
+
+
+def test_difficulty_is_cross_entropy_over_views() -> None:
+    logits, y = rng().normal(size=(3, N, K)) * 4, labels()
+    expected = F.cross_entropy(torch.from_numpy(logits).flatten(0, 1), torch.from_numpy(y).repeat(3), reduction="none")
+    views = errors.difficulty(logits, y)
+    assert np.allclose(views, expected.view(3, N).mean(0).numpy(), rtol=1e-12)
+    probs = torch.softmax(torch.from_numpy(logits), -1).numpy()
+    assert np.allclose(errors.difficulty_from_probs(probs, y), views, rtol=1e-10)
+
+
+def test_difficulty_ranks_what_float32_cannot() -> None:
+    logits = np.zeros((4, 3), np.float32)
+    logits[:, 0] = [20, 25, 30, 300]
+    clean = errors.difficulty(logits, np.zeros(4, int))
+    assert (np.diff(clean) < 0).all() and np.allclose(clean[:3], 2 * np.exp([-20.0, -25.0, -30.0]), rtol=1e-6)
+    probs = torch.softmax(torch.from_numpy(logits), -1).numpy()
+    assert (probs[:, 0] == 1).sum() >= 3  # ties, to a scorer that reads only the label's probability
+    assert np.allclose(errors.difficulty_from_probs(probs, np.zeros(4, int))[:3], clean[:3], rtol=1e-5)
+    hard = errors.difficulty(logits, np.ones(4, int))
+    assert (
+        np.allclose(hard, logits[:, 0], rtol=1e-6)
+        and np.isfinite(errors.difficulty_from_probs(probs, np.ones(4, int))).all()
+    )
+
+
+def test_entropy_and_margin_by_hand() -> None:
+    probs = np.array([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]])
+    assert np.allclose(errors.entropy(probs), [0, np.log(4), np.log(2)])
+    assert np.allclose(errors.margin(probs), [-1, 0, 0])
+    with pytest.raises(ValueError, match="2 classes"):
+        errors.margin(np.ones((3, 1)))
+
+
+# -- gradients
+
+
+def one_by_one(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    norms = []
+    for i in range(len(x)):
+        gradients = torch.autograd.grad(F.cross_entropy(model(x[i : i + 1]), y[i : i + 1]), list(model.parameters()))
+        norms.append(sum(float(g.square().sum()) for g in gradients) ** 0.5)
+    return np.array(norms)
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet8", "vgg8", "mobilenetv2", "shufflenetv1", "vit"])
+def test_grand_is_the_gradient_norm_of_each_sample(name: str) -> None:
+    model = build(name, K, 1, 8).double()
+    x, y = torch.from_numpy(rng().normal(size=(5, 1, 8, 8))), torch.arange(5)
+    model.train()
+    for module in model.modules():  # running statistics that are not the initial ones
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5), module.running_var.uniform_(0.5, 2)
+    scores = grand(model, x, y, chunk=2)
+    assert model.training and all(m.training for m in model.modules())
+    model.eval()
+    expected = one_by_one(model, x, y)
+    assert np.allclose(scores, expected, rtol=1e-8)
+    assert np.allclose(vectorised_norm(model)(x, y).numpy(), expected, rtol=1e-8)
+    assert all(p.grad is None for p in model.parameters())
+
+
+class Twice(nn.Module):
+    """One linear layer used two times, and a convolution with everything set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, stride=2, padding=1, dilation=1, groups=2)
+        self.fc = nn.Linear(16, 16)
+        self.inplace = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.inplace(self.conv(x)).flatten(1)
+        return self.fc(self.inplace(self.fc(h)))[:, :K]
+
+
+def test_grand_of_a_layer_used_twice() -> None:
+    torch.manual_seed(0)
+    model, x, y = Twice().double(), torch.from_numpy(rng().normal(size=(3, 2, 4, 4))), torch.arange(3)
+    assert is_plain(model)
+    assert np.allclose(grand(model, x, y), one_by_one(model, x, y), rtol=1e-10)
+
+
+@pytest.mark.parametrize("windows", [0, 2**16])
+def test_both_rules_of_a_convolution_know_its_settings(monkeypatch, windows: int) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr("kdlib.scorers.gradients.WINDOWS", windows)
+    conv = nn.Conv2d(2, 4, (3, 2), stride=(1, 2), padding=(2, 1), dilation=(2, 1))
+    model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.LazyLinear(K))
+    x, y = torch.from_numpy(rng().normal(size=(3, 2, 6, 7))), torch.arange(3)
+    model(x.float())
+    model.double()
+    assert np.allclose(grand(model, x, y), one_by_one(model, x, y), rtol=1e-10)
+
+
+def test_in_place_activations_do_not_disturb_the_layer_rules() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, K)).double()
+    x, y = torch.from_numpy(rng().normal(size=(3, 2, 4, 4))), torch.arange(3)
+    assert np.allclose(layerwise_norm(model)(x, y).numpy(), one_by_one(model, x, y), rtol=1e-10)
+
+
+def test_grand_does_not_depend_on_the_batch() -> None:
+    model = build("resnet8", K, 3, 8).double()
+    x, y = torch.from_numpy(rng().normal(size=(7, 3, 8, 8))), torch.arange(7) % K
+    for score in (grand, grand_last):
+        whole = score(model, x, y, chunk=7)
+        assert all(np.allclose(score(model, x, y, chunk=c), whole, rtol=1e-9) for c in (1, 3, 5))
+        order = rng(1).permutation(7)
+        assert np.allclose(score(model, x[order], y[order], chunk=3), whole[order], rtol=1e-9)
+
+
+def test_grand_last_is_the_last_layers_share() -> None:
+    model = build("resnet8", K, 1, 8).double().eval()
+    x, y = torch.from_numpy(rng().normal(size=(4, 1, 8, 8))), torch.arange(4)
+    last = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    shares = []
+    for i in range(4):
+        last.requires_grad_(True)
+        gradients = torch.autograd.grad(F.cross_entropy(model(x[i : i + 1]), y[i : i + 1]), [last.weight, last.bias])
+        shares.append(sum(float(g.square().sum()) for g in gradients) ** 0.5)
+    assert np.allclose(grand_last(model, x, y), shares, rtol=1e-9)
+    with pytest.raises(ValueError, match="4 inputs but 3 labels"):
+        grand(model, x, y[:3])
+    with pytest.raises(ValueError, match="chunk"):
+        grand_last(model, x, y, chunk=0)
+
+
+# -- memorization
+
+
+def test_memorization_recovers_a_planted_effect() -> None:
+    g = rng()
+    trained = g.random((4000, 3)) < 0.7
+    gain = np.array([0.0, 0.4, 0.8])
+    correct = g.random((4000, 3)) < 0.2 + gain * trained
+    assert np.allclose(memorization.memorization(trained, correct), gain, atol=0.06)
+    infl = memorization.influence(trained, correct)
+    assert np.allclose(np.diag(infl), memorization.memorization(trained, correct)) and abs(infl[0, 2]) < 0.06
+
+
+def test_a_sample_never_held_out() -> None:
+    trained = np.array([[1, 1], [1, 0], [1, 0]], bool)
+    correct = np.array([[1, 1], [1, 0], [0, 1]], bool)
+    assert np.allclose(memorization.memorization(trained, correct), [0, 0.5])
+    assert np.allclose(memorization.memorization(trained, correct, "zero"), [2 / 3, 0.5])
+    with pytest.raises(ValueError, match="neutral"):
+        memorization.memorization(trained, correct, "none")
+    with pytest.raises(ValueError, match="share one shape"):
+        memorization.memorization(trained, correct[:2])
+
+
+# -- geometry
+
+
+@pytest.mark.parametrize("rule", ["argmin", "argmax"])
+def test_herding_follows_its_definition(rule: str) -> None:
+    x = rng().normal(size=(12, 3))
+    picked: list[int] = []
+    for t in range(12):
+        target = (t + 1) * x.mean(0) - x[picked].sum(0)
+        left = [i for i in range(12) if i not in picked]
+        distance = [np.linalg.norm(target - x[i]) for i in left]
+        picked.append(left[int(np.argmin(distance) if rule == "argmin" else np.argmax(distance))])
+    assert geometry.herding_order(x, rule=rule).tolist() == picked
+    assert geometry.herding_order(x, 5, rule).tolist() == picked[:5]
+
+
+def test_herding_scores_keep_the_head_of_each_class() -> None:
+    x, y = rng().normal(size=(30, 4)), np.repeat([0, 1, 2], 10)
+    kept = keep_indices(geometry.herding(x, y), 0.3, labels=y, rng=rng())
+    heads = [np.arange(10 * c, 10 * c + 10)[geometry.herding_order(x[y == c], 3)] for c in range(3)]
+    assert np.array_equal(kept, np.sort(np.concatenate(heads)))
+    with pytest.raises(ValueError, match="argmin"):
+        geometry.herding(x, y, "argmean")
+
+
+def test_herding_tracks_the_mean_better_than_chance() -> None:
+    x = rng().normal(size=(200, 5))
+
+    def error(ids: np.ndarray) -> float:
+        return float(np.linalg.norm(x[ids].mean(0) - x.mean(0)))
+
+    chance = np.median([error(rng(s).choice(200, 20, replace=False)) for s in range(50)])
+    assert error(geometry.herding_order(x, 20)) < chance / 3
+
+
+def test_class_distance_of_odd_classes() -> None:
+    x = np.array([[0.0, 0.0], [4.0, 0.0], [2.0, 6.0], [7.0, 7.0]])
+    y = np.array([5, 5, 5, 9])
+    assert geometry.class_centres(x, y).tolist() == [[2.0, 0.0], [7.0, 7.0]]
+    assert geometry.class_distance(x, y).tolist() == [2.0, 2.0, 6.0, 0.0]
+    assert geometry.class_distance(x, y, "mean")[3] == 0.0
+
+
+# -- released tables
+
+FILES = [f"train/n0{c}/img_{i}.JPEG" for c in range(2) for i in range(3)]
+NAMES = [f.rsplit("/", 1)[1] for f in FILES[:3]]
+
+
+def table(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "scores.csv"
+    path.write_text(text)
+    return path
+
+
+def test_released_scores_follow_the_files(tmp_path: Path) -> None:
+    path = table(tmp_path, ",filename,score\n0,img_2.JPEG,0.2\n1,img_0.JPEG,-1.5\n2,img_1.JPEG,3\n")
+    assert released_scores(path, NAMES).tolist() == [-1.5, 3.0, 0.2]
+    assert released_scores(path, NAMES[::-1], score_high="drop").tolist() == [-0.2, -3.0, 1.5]
+    assert released_scores(path, NAMES[:1], score_extra="ignore").tolist() == [-1.5]
+
+
+def test_released_scores_by_folder_and_without_header(tmp_path: Path) -> None:
+    path = table(tmp_path, "".join(f"{f},{i}.5\n" for i, f in enumerate(FILES)))
+    assert released_scores(path, FILES, score_parts=2).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    with pytest.raises(ValueError, match=r"3 files share a name \(try score_parts=2\)"):
+        released_scores(path, FILES)
+
+
+def test_released_columns_are_named_or_told_apart(tmp_path: Path) -> None:
+    path = table(tmp_path, "img,el2n,mem\n" + "".join(f"{n},{i},{-i}\n" for i, n in enumerate(NAMES)))
+    with pytest.raises(ValueError, match="any of el2n, mem could be the score_column"):
+        released_scores(path, NAMES)
+    assert released_scores(path, NAMES, score_column="mem").tolist() == [0, -1, -2]
+    with pytest.raises(ValueError, match="did you mean 'el2n'"):
+        released_scores(path, NAMES, score_column="el2")
+    with pytest.raises(ValueError, match="no column looks like the score_image"):
+        released_scores(table(tmp_path, "a,b\n1,2\n"), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("img_0.JPEG,1\nimg_1.JPEG,2\n", "1 files have no row: img_2.JPEG"),
+        ("img_0.JPEG,1\nimg_0.JPEG,2\nimg_1.JPEG,1\nimg_2.JPEG,1\n", "1 rows repeat a file name: img_0.JPEG"),
+        ("img_0.JPEG,1\nimg_1.JPEG,2\nimg_2.JPEG,1\nimg_9.JPEG,1\n", "1 rows name no known file.*img_9.JPEG"),
+        ("img_0.JPEG,1\nimg_1.JPEG,nan\nimg_2.JPEG,inf\n", "2 scores are not finite numbers: img_1.JPEG, img_2.JPEG"),
+        ("img_0.JPEG,1\nimg_1.JPEG,\nimg_2.JPEG,2\n", "1 scores are not finite numbers: img_1.JPEG"),
+    ],
+)
+def test_released_tables_with_gaps_are_refused(tmp_path: Path, rows: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        released_scores(table(tmp_path, "file,score\n" + rows), NAMES)
+
+
+def test_rows_of_known_other_files_are_no_mistake(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,score\n" + "".join(f"{n},{i}\n" for i, n in enumerate(NAMES)))
+    assert released_scores(path, NAMES[1:], others=NAMES[:1]).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="1 rows name no known file"):
+        released_scores(path, NAMES[1:])
+
+
+@pytest.mark.parametrize("content", [b"", b"file,score\na.png,1\nb.png,1,2,3\n", b"\xff\xfe\x00\x01\n"])
+def test_a_released_file_that_is_no_table(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a CSV table: [^\n]+$"):
+        released_scores(path, NAMES)
+
+
+def test_released_choices(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,score\nimg_0.JPEG,1\n")
+    with pytest.raises(ValueError, match="keep"):
+        released_scores(path, NAMES[:1], score_high="hard")
+    with pytest.raises(ValueError, match="no rows"):
+        released_scores(table(tmp_path, "file,score\n"), NAMES)
