@@ -32,7 +32,9 @@ from kdlib.utils.devices import forward_batch, resolve_device
 class FullRuns:
     """Which trainings: `model` with `recipe` on a random, class-balanced `fraction` of the data, once for each seed.
 
-    `early` (share of the epochs, at least one epoch): when the early probabilities and gradient norms are taken.
+    `role` ("teacher" or "scored") names the stream that the seeds are drawn from, so that a teacher, a scored network
+    and a student of equal seed share neither initial weights nor order nor views. `early` (share of the epochs, at
+    least one epoch): when the early probabilities and gradient norms are taken.
     """
 
     model: str
@@ -40,11 +42,17 @@ class FullRuns:
     seeds: tuple[int, ...] = (0,)
     fraction: float = 1.0
     early: float = 0.1
+    role: str = "teacher"
 
     def describe(self, data: Dataset) -> dict:
         knobs = dataclasses.asdict(self)
-        del knobs["recipe"]["compile"]  # like the device, it changes the rounding only
+        for name in ("compile", "eval_every"):  # the first, like the device, changes the rounding only
+            del knobs["recipe"][name]
         return {"data": data.content_hash, **knobs}
+
+    def stream(self, seed: int) -> int:
+        """The seed that all draws of the training with this seed come from."""
+        return seeds.integer(seed, self.role)
 
     def early_epoch(self) -> int:
         """1-based; 10% of the epochs as in the papers on EL2N and GraNd (20 of 200)."""
@@ -54,7 +62,8 @@ class FullRuns:
         labels = None if data.is_regression else data.train_y.numpy()
         channels, size, _ = data.image_shape
         found = []
-        for seed in self.seeds:
+        for number in self.seeds:
+            seed = self.stream(number)
             model = build(self.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init"))
             rng = seeds.stream(seed, "subset")
             keep = keep_indices(rng.random(len(data.train_y)), self.fraction, labels=labels, rng=rng)
@@ -286,7 +295,7 @@ def _view_scores(runs: FullRuns, data: Dataset, store: Store, device: str, extra
     found = np.empty((len(runs.seeds), len(labels)))
     for row, seed in enumerate(runs.seeds):
         model = load_model(runs, data, store, device, row)
-        streams = [seeds.stream(seed, "score", view) for view in range(extras.views)]
+        streams = [seeds.stream(runs.stream(seed), "score", view) for view in range(extras.views)]
         drawn = np.stack([AUGMENTATIONS[extras.augment].draw(rng, size, len(labels)) for rng in streams])
         for part in torch.arange(len(labels)).split(500):
             x, views = data.train_x[part], torch.from_numpy(drawn)[:, part]
@@ -300,7 +309,7 @@ def _subset_models(runs: FullRuns, data: Dataset, device: str, count: int) -> di
     labels = data.train_y.numpy()
     channels, size, _ = data.image_shape
     members = []
-    for seed in runs.seeds:
+    for seed in map(runs.stream, runs.seeds):
         for i in range(count):
             rng = seeds.stream(seed, "subset", i + 1)
             keep = np.sort(rng.permutation(len(labels))[: round(SUBSET_FRACTION * len(labels))])

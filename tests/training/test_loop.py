@@ -62,7 +62,7 @@ def fresh_bank(model: nn.Module = TEACHER, augment: str = "crop_flip", folder: P
 
 def schedule_of(steps: int, epochs: int) -> Callable[[int, int], float]:
     """One cycle over `epochs` epochs of `steps` steps, as the factor of the learning rate."""
-    return lambda epoch, step: one_cycle(epoch / epochs + (step + 1) / (epochs * steps + 1))
+    return lambda epoch, step: one_cycle((epoch * steps + step + 0.5) / (epochs * steps))
 
 
 def same_state(left: nn.Module, right: nn.Module, tolerance: float) -> None:
