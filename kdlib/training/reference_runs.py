@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +20,9 @@ from kdlib.scorers.errors import difficulty
 from kdlib.selection.rules import keep_indices
 from kdlib.store.artefacts import Store
 from kdlib.training.batched import worth_stacking
+from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.evaluate import predict
-from kdlib.training.loop import Loop, Member, Recorder, Trained, train_company
+from kdlib.training.loop import Loop, Member, Trained, train_company
 from kdlib.training.recipe import Recipe
 from kdlib.utils import seeds
 from kdlib.utils.devices import forward_batch, resolve_device
@@ -151,60 +151,6 @@ def load_model(runs: FullRuns, data: Dataset, store: Store, device: str = "auto"
     model.load_state_dict(weights)
     model.requires_grad_(False).eval()
     return model.to(resolve_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-class StoredCheckpoint:
-    """A training's state after each epoch, in the store, once training has taken `every_seconds` since the last one.
-
-    Orders and views of an epoch are pure functions of (seed, epoch), so weights, momenta and records are the whole state.
-    """
-
-    def __init__(
-        self, store: Store, description: dict, extra: list[np.ndarray] | None = None, every_seconds: float = 60.0
-    ):
-        self.store, self.description, self.every = store, description, every_seconds
-        self.extra = extra if extra is not None else []  # arrays gathered so far, e.g. early probabilities
-        self._known = len(self.extra)
-        self._clock = time.monotonic()
-
-    def save(self, loop: Loop, recorder: object, history: list) -> None:
-        if time.monotonic() - self._clock < self.every:
-            return
-        self._clock = time.monotonic()
-        arrays = {f"extra/{i}": a for i, a in enumerate(self.extra[self._known :])}
-        for group, tensors in self._parts(loop, recorder).items():
-            arrays |= {f"{group}/{name}": t.detach().cpu().numpy() for name, t in tensors.items()}
-        self.store.save_checkpoint(self.description, arrays, {"history": history, "steps": loop.steps})
-
-    def load(self, loop: Loop, recorder: object, history: list) -> int:
-        found = self.store.load_checkpoint(self.description)
-        if found is None:
-            return 0
-        arrays, state = found
-        for parameter in loop.optimiser.param_groups[0]["params"]:  # give each a momentum to be filled
-            loop.optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        for group, tensors in self._parts(loop, recorder).items():
-            for name, tensor in tensors.items():
-                tensor.detach().copy_(torch.from_numpy(np.array(arrays[f"{group}/{name}"])))
-        gathered = sum(name.startswith("extra/") for name in arrays)
-        self.extra += [arrays[f"extra/{i}"] for i in range(gathered)]
-        loop.steps = state["steps"]
-        history[:] = [
-            [[float("nan") if v is None else v for v in row] for row in column] for column in state["history"]
-        ]
-        return len(history[0])
-
-    def clear(self) -> None:
-        self.store.clear_checkpoint(self.description)
-
-    def _parts(self, loop: Loop, recorder: object) -> dict[str, dict[str, Tensor]]:
-        momenta = [loop.optimiser.state[p]["momentum_buffer"] for p in loop.optimiser.param_groups[0]["params"]]
-        return {
-            "network": dict(loop.stack.state_dict()),
-            "term": dict(loop.term.state_dict()) if loop.term is not None else {},
-            "momentum": {str(i): m for i, m in enumerate(momenta)},
-            "record": {} if recorder is None else {n: getattr(recorder, n) for n in Recorder.FIELDS},
-        }
 
 
 # -- signals

@@ -17,12 +17,12 @@ from benchmarks.conventional import DistillKL, one_cycle
 from kdlib.losses import FEATURE_LOSSES, LOSSES, RESHAPES, class_std, cross_entropy, kd, logit_loss
 from kdlib.models import build
 from kdlib.store.artefacts import Store
+from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.cuda_graphs import GraphedStep
 from kdlib.training.evaluate import predict
 from kdlib.training.logit_cache import LogitBank
 from kdlib.training.loop import FeatureTerm, Loop, Member, Trained, train, train_company
 from kdlib.training.recipe import Recipe
-from kdlib.training.reference_runs import StoredCheckpoint
 from tests.plain import CLASSES, Plain, Smooth, images, small_data, train_plainly
 
 DATA = small_data()
