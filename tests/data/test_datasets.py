@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from kdlib.data import datasets as data_room
-from kdlib.data.datasets import Dataset, load, make_dataset, with_imbalance, with_label_noise, with_validation
+from kdlib.data import datasets, folders
+from kdlib.data.core import Dataset, make_dataset
+from kdlib.data.datasets import load, with_validation
+from kdlib.data.noise import with_imbalance, with_label_noise
 from kdlib.utils import paths
 
 PACKED = Path(os.environ.get("KDLIB_DATASETS", paths.root().parent / "shared" / "datasets"))
@@ -43,7 +45,7 @@ def test_digits_are_real_and_split_once_for_all() -> None:
     x = digits.train_x.double() / 255
     assert digits.mean[0] == pytest.approx(float(x.mean()), abs=1e-9)
     assert digits.std[0] == pytest.approx(float(x.std(correction=0)), abs=1e-9)
-    fresh = data_room._digits(Path())
+    fresh = datasets._digits(Path())
     assert fresh.content_hash == digits.content_hash
 
 
@@ -77,7 +79,7 @@ def test_folder_of_images(pictures: Path, tmp_path: Path) -> None:
 def test_folder_is_decoded_once(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(f"folder:{pictures}", tmp_path / "cache")
     load.cache_clear()
-    monkeypatch.setattr(data_room, "_decode", lambda *_: pytest.fail("decoded a second time"))
+    monkeypatch.setattr(folders, "_decode", lambda *_: pytest.fail("decoded a second time"))
     again = load(f"folder:{pictures}", tmp_path / "cache")
     assert again.content_hash == first.content_hash and again.train_files == first.train_files
 
@@ -143,7 +145,7 @@ def test_unknown_dataset_names_the_nearest() -> None:
 
 
 def test_download_is_asked_for_and_a_failure_names_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision import datasets
+    from torchvision import datasets as theirs
 
     asked = []
 
@@ -151,7 +153,7 @@ def test_download_is_asked_for_and_a_failure_names_the_fix(tmp_path: Path, monke
         asked.append(type(self).__name__)
         raise OSError("no network")
 
-    for kind in (datasets.CIFAR10, datasets.CIFAR100, datasets.SVHN):
+    for kind in (theirs.CIFAR10, theirs.CIFAR100, theirs.SVHN):
         monkeypatch.setattr(kind, "download", refuse)
     for name in ("cifar10", "cifar100", "svhn"):
         with pytest.raises(RuntimeError, match=r"could not get .*by hand.*folder:PATH"):
@@ -165,24 +167,6 @@ def test_validation_split_never_touches_the_test_part() -> None:
     assert len(held.train_y) + len(held.test_y) == len(digits.train_y)
     rows = torch.cat([held.train_x, held.test_x]).flatten(1)
     assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, digits.train_x.flatten(1).tolist()))
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
-def test_label_noise_flips_that_share_and_always_to_another_class(rate: float) -> None:
-    digits = load("digits")
-    wrong = (with_label_noise(digits, rate, 1).train_y != digits.train_y).double()
-    assert abs(float(wrong.mean()) - rate) < 3 * np.sqrt(rate * (1 - rate) / len(wrong)) + 1e-9
-    assert torch.equal(with_label_noise(digits, rate, 1).train_y, with_label_noise(digits, rate, 1).train_y)
-    assert torch.equal(with_label_noise(digits, rate, 1).test_y, digits.test_y)
-
-
-def test_imbalance_keeps_the_asked_share_of_each_class() -> None:
-    digits = load("digits")
-    rates = np.linspace(0.1, 1, 10)
-    counts = torch.bincount(with_imbalance(digits, rates, 0).train_y).numpy()
-    np.testing.assert_array_equal(counts, np.round(rates * torch.bincount(digits.train_y).numpy()))
-    with pytest.raises(ValueError, match="10 rates"):
-        with_imbalance(digits, [0.5], 0)
 
 
 @pytest.mark.skipif(not (PACKED / "cifar100").is_dir(), reason="the packed CIFAR datasets are not on this machine")
