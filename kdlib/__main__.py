@@ -44,7 +44,7 @@ def _lab(args: list[str]) -> int:
 
 
 def _store(args: list[str]) -> int:
-    from kdlib.cli.experiment_commands import store
+    from kdlib.cli.store_commands import store
 
     return store(args)
 

@@ -175,7 +175,7 @@ def _executor(workers: int, cluster: Any) -> Iterator[Callable[[Task], Future]]:
     else:
         from kdlib.experiments.backends import _client
 
-        with _client(cluster, workers, gpu=False) as client:
+        with _client(cluster, workers) as client:
             pool = client.get_executor(pure=False, retries=2)
             yield lambda task: pool.submit(work, task)
 

@@ -8,17 +8,17 @@ store only. (The local processes are in `kdlib.experiments.worker_pool`.)
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kdlib.store.artefacts import Store, StoreError
-from kdlib.store.serialisation import plain
+from kdlib.store.artefacts import Store, StoreError, key
 
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 """One torch thread per worker; several spinning threads on shared cores are slower by a factor of three."""
@@ -40,21 +40,37 @@ class Work:
 
 @dataclass(frozen=True)
 class Job:
-    """Runs that are carried out together: places in the sweep, fields, whether they need a GPU."""
+    """Runs that are carried out together: places in the sweep, fields, keys of their rows, whether they need a GPU."""
 
     places: tuple[int, ...]
     runs: tuple[dict, ...]
+    keys: tuple[str, ...]
     gpu: bool = False
+
+    def alone(self) -> list[Job]:
+        """The same runs one by one."""
+        parts = zip(self.places, self.runs, self.keys, strict=True)
+        return [Job((place,), (run,), (name,), self.gpu) for place, run, name in parts]
+
+    def failed(self, error: str) -> list[Outcome]:
+        """The outcome "failed" for each of its runs."""
+        return [{"status": "failed", "error": error} for _ in self.runs]
 
 
 Outcome = dict[str, Any]
 """{"status": "done", "row"} or {"status": "busy" | "failed" | "store", "error"}."""
 
+OTHER_KEY = (
+    "this worker sees other data or other code than the sweep that sent the run, whose row would be wrong; "
+    "give all workers the same files, or run the sweep again"
+)
 
-def attempt(work: Work, runs: tuple[dict, ...], wait: bool) -> list[Outcome]:
+
+def attempt(work: Work, runs: Sequence[dict], keys: Sequence[str], wait: bool) -> list[Outcome]:
     """Carry out the runs and store their rows; one that another process is at is waited for or left.
 
-    An exception in a run ends in its outcome "failed"; a store that cannot be used in "store", for all.
+    `keys`: of the rows, as the caller computed them; a run whose key is another one here is refused. An exception in a
+    run ends in its outcome "failed"; a store that cannot be used in "store", for all.
     """
     module = importlib.import_module(work.experiment)
     store = Store(work.root, lease_seconds=work.lease_seconds)
@@ -64,7 +80,9 @@ def attempt(work: Work, runs: tuple[dict, ...], wait: bool) -> list[Outcome]:
             mine = []
             for place, run in enumerate(module.Run(**fields) for fields in runs):
                 described = module.describe(run)
-                if not leases.enter_context(store.lease("rows", described, wait=wait)):
+                if key("rows", described) != keys[place]:
+                    outcomes[place] = {"status": "failed", "error": OTHER_KEY}
+                elif not leases.enter_context(store.lease("rows", described, wait=wait)):
                     outcomes[place] = {"status": "busy", "error": "another process has it"}
                 elif (row := store.row(described)) is not None:
                     outcomes[place] = {"status": "done", "row": row}
@@ -81,7 +99,10 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict
     if len(mine) > 1:
         try:
             rows = module.run_together([run for _, run, _ in mine], store=store)
-            return {place: _done(store, described, row) for (place, _, described), row in zip(mine, rows, strict=True)}
+            return {
+                place: _done(module, store, run, described, row)
+                for (place, run, described), row in zip(mine, rows, strict=True)
+            }
         except StoreError:
             raise
         except Exception as problem:
@@ -89,7 +110,7 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict
     outcomes = {}
     for place, run, described in mine:
         try:
-            outcomes[place] = _done(store, described, module.run(run, store=store))
+            outcomes[place] = _done(module, store, run, described, module.run_together([run], store=store)[0])
         except StoreError:
             raise
         except Exception as problem:
@@ -98,69 +119,112 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict
     return outcomes
 
 
-def _done(store: Store, described: dict, row: dict) -> Outcome:
-    store.add_row(described, row)
-    return {"status": "done", "row": plain(row)}  # as it will be read from now on
+def _done(module: Any, store: Store, run: Any, described: dict, row: dict) -> Outcome:
+    """Store the row with what it was made from; it fails if the data changed while the run was at it."""
+    if key("rows", module.describe(run)) != key("rows", described):
+        return {"status": "failed", "error": OTHER_KEY}
+    return {"status": "done", "row": store.add_row(described, row, store.used | needed_keys(module, [run]))}
+
+
+def needed_keys(module: Any, runs: Iterable[Any]) -> set[tuple[str, str]]:
+    """(kind, key) of the stored arrays that the runs say they need; a module need not say."""
+    needs = getattr(module, "needed_artefacts", lambda run: ())
+    return {(kind, key(kind, description)) for run in runs for kind, description in needs(run)}
 
 
 def in_process(jobs: list[Job], work: Work, wait: bool) -> Iterator[tuple[Job, list[Outcome]]]:
     """One job after the other, here."""
     for job in jobs:
-        yield job, attempt(work, job.runs, wait)
+        yield job, attempt(work, job.runs, job.keys, wait)
 
 
 def on_dask(jobs: list[Job], work: Work, wait: bool, cluster: Any, count: int) -> Iterator[tuple[Job, list[Outcome]]]:
-    """A Dask cluster; the runs of a worker that dies are carried out by another one."""
+    """A Dask cluster; the runs of a worker that dies are carried out by another one, those that kill theirs alone."""
     from dask.distributed import as_completed
 
     with ExitStack() as stack:
-        client = stack.enter_context(_client(cluster, count, gpu=any(job.gpu for job in jobs)))
-        futures = {
-            client.submit(
-                attempt,
-                work,
-                job.runs,
-                wait,
-                pure=False,
-                retries=2,
-                resources={"GPU": 1} if job.gpu else None,
-            ): job
-            for job in jobs
-        }
-        stack.callback(lambda: client.cancel([future for future in futures if not future.done()]))
-        for future in as_completed(futures, loop=client.loop):
-            job = futures[future]
+        client = stack.enter_context(_client(cluster, count, jobs))
+        job_of: dict[Any, Job] = {}
+
+        def submit(job: Job) -> Any:
+            resources = {"GPU": 1} if job.gpu else None
+            future = client.submit(attempt, work, job.runs, job.keys, wait, pure=False, retries=2, resources=resources)
+            job_of[future] = job
+            return future
+
+        finished = as_completed([submit(job) for job in jobs], loop=client.loop)
+        stack.callback(lambda: client.cancel([future for future in job_of if not future.done()]))
+        for future in finished:
+            job = job_of[future]
             try:
                 yield job, future.result()
             except Exception as problem:  # KilledWorker, a lost scheduler
-                error = f"{type(problem).__name__}: {problem}"
-                yield job, [{"status": "failed", "error": error}] * len(job.runs)
+                if len(job.runs) > 1 and type(problem).__name__ == "KilledWorker":
+                    log.warning("a group of %d runs has killed its workers: now one by one", len(job.runs))
+                    finished.update([submit(part) for part in job.alone()])
+                else:
+                    yield job, job.failed(f"{type(problem).__name__}: {problem}")
 
 
 @contextmanager
-def _client(cluster: Any, count: int, gpu: bool) -> Iterator[Any]:
+def _client(cluster: Any, count: int, jobs: Sequence[Job] = ()) -> Iterator[Any]:
     """A client of the cluster; for "local", of one that is started here and ends with the sweep."""
     from dask.distributed import Client
 
     with ExitStack() as stack:
+        security = None
         if cluster == "local":
-            cluster = stack.enter_context(_local_cluster(count, gpu))
+            cluster, security = stack.enter_context(_local_cluster(count, jobs))
         try:
-            client = stack.enter_context(Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False))
+            client = stack.enter_context(
+                Client(cluster, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
+            )
         except OSError as problem:
             raise ConnectionError(f"no Dask scheduler answers at {cluster}: {problem}") from problem
-        if gpu and not any("GPU" in worker["resources"] for worker in _workers(client)):
+        if any(job.gpu for job in jobs) and not any("GPU" in worker["resources"] for worker in _workers(client)):
             log.warning("no worker offers a GPU yet; start them with --resources GPU=1, or set device='cpu'")
         yield client
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        import torch  # here, since a sweep over something light should not wait for it
+
+        return [str(number) for number in range(torch.cuda.device_count())]
+    return [part.strip() for part in named.partition("-1")[0].split(",") if part.strip()]
+
+
+def deal_gpus(count: int, gpus: Sequence[str], jobs: Iterable[Job] = ()) -> list[dict[str, str]]:
+    """What each of `count` workers finds in its environment: GPUs in turn, each worker sees one of them only.
+
+    Nothing is dealt where there is at most one GPU, or where a run names its own ("cuda:1"): workers then see all.
+    """
+    named = any(":" in str(run.get("device", "")) for job in jobs for run in job.runs)
+    if len(gpus) < 2 or named:
+        return [{} for _ in range(count)]
+    return [{"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} for worker in range(count)]
+
+
 @contextmanager
-def _local_cluster(count: int, gpu: bool) -> Iterator[str]:
-    """The address of a LocalCluster in a process of its own, so that a script needs no main guard for it."""
+def _local_cluster(count: int, jobs: Sequence[Job]) -> Iterator[tuple[str, Any]]:
+    """Address and keys of a local cluster in a process of its own, so that a script needs no main guard for it.
+
+    Only who has the keys, made anew for each cluster, can talk to it: a Dask worker executes whatever it is sent.
+    """
+    from dask.distributed import Security
+
+    security = Security.temporary()
+    gpu = any(job.gpu for job in jobs)
+    order = {
+        "security": {name: getattr(security, name) for name in KEYS},
+        "environments": deal_gpus(count, visible_gpus() if gpu else [], jobs),
+        "resources": {"GPU": 1} if gpu else None,
+    }
     search = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    command = [sys.executable, "-m", "kdlib.experiments.backends", str(count), str(int(gpu))]
     child = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "kdlib.experiments.backends"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": search},
@@ -168,27 +232,44 @@ def _local_cluster(count: int, gpu: bool) -> Iterator[str]:
         start_new_session=True,
     )
     try:
+        child.stdin.write(json.dumps(order) + "\n")  # type: ignore[union-attr]
+        child.stdin.flush()  # type: ignore[union-attr]
         address = child.stdout.readline().strip()  # type: ignore[union-attr]
         if not address:
             raise RuntimeError("a local Dask cluster cannot be started, see above")
-        yield address
+        yield address, security
     finally:
         child.communicate()  # closes its input: it ends, and so it does if this process is killed
 
 
-def _serve_local_cluster(count: int, gpu: bool) -> None:
-    from dask.distributed import LocalCluster
+KEYS = (
+    "tls_ca_file",
+    *(f"tls_{role}_{part}" for role in ("client", "scheduler", "worker") for part in ("key", "cert")),
+)
 
-    with LocalCluster(
-        n_workers=count,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address=None,
-        memory_limit=0,
-        silence_logs=logging.ERROR,
-        resources={"GPU": 1} if gpu else None,
-        env=WORKER_ENVIRONMENT,
-    ) as cluster:
+
+def _serve_local_cluster(order: dict) -> None:
+    """A scheduler and workers that listen on this host only, with TLS, and answer nothing over HTTP."""
+    import dask
+    from dask.distributed import Nanny, Scheduler, Security, SpecCluster
+
+    common = {
+        "host": "127.0.0.1",
+        "protocol": "tls://",
+        "security": Security(require_encryption=True, **order["security"]),
+        "dashboard": False,
+    }
+    per_worker = {**common, "nthreads": 1, "memory_limit": 0, "resources": order["resources"]}
+    workers = {
+        number: {"cls": Nanny, "options": {**per_worker, "env": {**WORKER_ENVIRONMENT, **environment}}}
+        for number, environment in enumerate(order["environments"])
+    }
+    scheduler = {"cls": Scheduler, "options": {**common, "dashboard_address": "127.0.0.1:0"}}  # else 8787
+    no_pages: dict[str, list] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    with (
+        dask.config.set(no_pages),
+        SpecCluster(workers, scheduler, security=common["security"], silence_logs=logging.ERROR) as cluster,
+    ):
         print(cluster.scheduler_address, flush=True)
         sys.stdin.read()
 
@@ -198,4 +279,4 @@ def _workers(client: Any) -> list[dict]:
 
 
 if __name__ == "__main__":
-    _serve_local_cluster(int(sys.argv[1]), sys.argv[2] == "1")
+    _serve_local_cluster(json.loads(sys.stdin.readline()))

@@ -1,205 +1,319 @@
-"""The knobs of an experiment, their valid values, and the sizes of experiment that the lessons come in.
-
-Importing this room costs nothing: what a knob may be called is read from the registries when a `Run` is made.
-"""
+"""The configuration of one experiment: its fields, their valid values, and the sizes of experiment of the lessons."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
+from kdlib import losses, models
+from kdlib.data import augment, datasets
+from kdlib.scorers import SCORERS
+from kdlib.selection import SELECTIONS, selection
+from kdlib.training import recipe
+from kdlib.utils.calls import call_text, check_options, options_of, options_text, split_call, split_options
 from kdlib.utils.errors import choose
 
 
-def knob(default: Any, help: str) -> Any:
+def option(default: Any, help: str) -> Any:
     """A field with a default and the sentence that the command line and the documentation show."""
     return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True)
 class Run:
-    """Every knob of one experiment. Unknown names, wrong types and values out of range raise before anything is trained."""
+    """One experiment: a student, trained on the kept part of a dataset, with or without a teacher.
 
-    dataset: str = knob("digits", "digits, cifar10, cifar100, svhn, or folder:PATH")
-    validation: bool = knob(False, "hold out a tenth of the training data and test on it, for choosing recipes")
-    label_noise: float = knob(0.0, "share of training labels replaced by another class, in [0, 1]")
-    student: str = knob("mlp", "network of the student")
-    teacher: str = knob("mlp", "network of the teacher")
-    scorer: str = knob("random", "difficulty score that ranks the samples")
-    fraction: float = knob(1.0, "kept fraction f of the training samples, in (0, 1]")
-    centre: float = knob(1.0, "window of the difficulty ranking: 1 hardest, 0.5 medium, 0 easiest")
-    class_balanced: bool = knob(True, "keep the fraction f of every class")
-    selection: str = knob(
-        "window", "rule from scores to kept samples: window, ccs (stratified), infobatch (each epoch anew)"
+    Every field is a number, a truth value or a text. A method's own options are written as a call, for example
+    `loss="dkd(non_target_weight=2)"`; they are the keyword-only arguments of its function, and options at their default
+    are dropped from the text. The trainings of the teacher and of the scored networks follow the student's recipe except
+    for what `teacher_recipe` and `score_recipe` set, for example `teacher_recipe="epochs=200, lr=0.01"` (or a dict).
+
+    Raises ValueError for unknown names (with the nearest valid one), wrong types, values out of range, and options that
+    contradict each other or would be ignored.
+    """
+
+    dataset: str = option("digits", "digits, diabetes, cifar10, cifar100, svhn, or folder:PATH")
+    validation: bool = option(False, "hold out a tenth of the training data and test on it, for choosing recipes")
+    label_noise: float = option(0.0, "share of training labels replaced by another class, in [0, 1]")
+    imbalance: float = option(1.0, "largest class over smallest class of the training data, at least 1")
+    student: str = option("mlp", "network of the student")
+    teacher: str = option("mlp", "network of the teacher")
+    scorer: str = option("random", "difficulty score that ranks the samples")
+    fraction: float = option(1.0, "kept fraction f of the training samples, in (0, 1]")
+    centre: float | None = option(
+        None, "window of the ranking: 1 hardest, 0.5 medium, 0 easiest; None: the scorer's own"
     )
-    hard_cut: float = knob(
-        0.1, "selection ccs: share of all samples, the hardest by AUM, that is dropped first, in [0, 1)"
+    class_balanced: bool | None = option(None, "keep the fraction f of every class; None: where the selection can")
+    selection: str = option("window", "rule from scores to kept samples")
+    kept_file: str = option("", "CSV table of the samples to keep, in place of scorer, fraction and selection")
+    loss: str = option("kd", "loss on logits; cross_entropy trains without a teacher")
+    alpha: float = option(0.5, "KD weight in [0, 1]")
+    tau: float = option(4.0, "temperature, above 0")
+    weighting: str = option("convex", "convex: (1-alpha) CE + alpha KD; alpha_on_ce; additive: CE + alpha KD; free")
+    reshape: str = option("none", "reshaping of the logits before the loss")
+    feature_loss: str = option("none", "loss on features or relations, added with weight beta")
+    beta: float = option(1.0, "weight of the feature loss, at least 0")
+    teacher_fraction: float = option(1.0, "fraction f_t of the data that the teacher was trained on, at least f")
+    teacher_seed: int = option(0, "seed of the teacher's training")
+    teacher_recipe: str = option("", "how the teacher's training differs from the student's: epochs=200, lr=0.01")
+    score_model: str = option("", "network that is scored; empty: the teacher's")
+    score_runs: int = option(1, "trainings that the scores average over (seeds 0, 1, ...)")
+    score_recipe: str = option("", "how the scored trainings differ from the student's: augment=none")
+    cache_logits: bool = option(True, "keep the teacher's logits of each view (float16); off: compute them anew")
+    epochs: int = option(60, "passes over the kept samples")
+    batch_size: int = option(64, "largest number of samples in a step")
+    lr: float = option(0.05, "peak learning rate")
+    momentum: float = option(0.9, "momentum of SGD, first beta of AdamW")
+    weight_decay: float = option(5e-4, "L2 penalty on every parameter")
+    optimiser: str = option("sgd", "sgd or adamw")
+    schedule: str = option("one_cycle", "learning rate over time")
+    warmup: float = option(0.2, "share of the steps in which one_cycle rises")
+    milestones: tuple[int, ...] = option((), "epochs after which `steps` divides the rate by 10")
+    remainder: str = option("even", "even: batch sizes differ by one at most; last: a smaller last batch")
+    augment: str = option("none", "augmentation of the training images")
+    augment_seed: int = option(-1, "seed of the views; runs that share it share cached logits; -1: the run's own")
+    precision: str = option(
+        "auto", "auto (bfloat16 on a GPU), float32, bfloat16 (fast on CPUs with AVX512-BF16 or AMX)"
     )
-    loss: str = knob("kd", "loss on logits; cross_entropy trains without a teacher")
-    alpha: float = knob(0.5, "KD weight in [0, 1]")
-    tau: float = knob(4.0, "temperature, above 0")
-    dkd_target_weight: float = knob(1.0, "loss dkd: weight of the target class's part, at least 0")
-    dkd_non_target_weight: float = knob(8.0, "loss dkd: weight of the other classes' part, at least 0")
-    dkd_warmup_epochs: float = knob(20.0, "loss dkd: epochs over which its KD term rises to full weight; 0: at once")
-    reshape: str = knob("none", "reshaping of the logits before the loss")
-    feature_loss: str = knob("none", "loss on features or relations, added with weight beta")
-    beta: float = knob(1.0, "weight of the feature loss, at least 0")
-    weighting: str = knob("convex", "convex: (1-alpha) CE + alpha KD; alpha_on_ce; additive: CE + alpha KD")
-    teacher_fraction: float = knob(1.0, "fraction f_t of the data that the teacher was trained on, in (0, 1]")
-    teacher_seed: int = knob(0, "seed of the teacher's training")
-    teacher_epochs: int = knob(0, "epochs of the teacher's training; 0: as many as the student's")
-    bank: bool = knob(True, "remember the teacher's logits for each view (float16); off: compute them anew")
-    score_model: str = knob("", "network that is scored; empty: the teacher's")
-    score_runs: int = knob(1, "trainings that the scores average over (seeds 0, 1, ...)")
-    score_epochs: int = knob(0, "epochs of the scored trainings; 0: as many as the teacher's")
-    score_augment: str = knob("none", "augmentation of the scored trainings")
-    score_views: int = knob(
-        0, "scorer difficulty: views of `augment` that each sample's score averages over; 0: the clean image"
-    )
-    score_subsets: int = knob(10, "scorer memorization: subset models for each of `score_runs` seeds, at least 2")
-    score_file: str = knob("", "scorer released: CSV table with one row for each training image's file")
-    score_image: str = knob("", "score_file: column of the file names; empty: the only one that can be meant")
-    score_column: str = knob("", "score_file: column of the scores; empty: the only one that can be meant")
-    score_high: str = knob("keep", "score_file: what a high score means: keep (as for a hard sample) or drop")
-    score_parts: int = knob(1, "score_file: trailing parts of a path that name an image: 1 a.png, 2 cat/a.png")
-    score_extra: str = knob("error", "score_file: rows of files that the dataset does not have: error, ignore")
-    epochs: int = knob(60, "passes over the kept samples")
-    batch_size: int = knob(64, "samples in a step")
-    lr: float = knob(0.05, "peak learning rate")
-    momentum: float = knob(0.9, "SGD momentum")
-    weight_decay: float = knob(5e-4, "L2 penalty on every parameter")
-    schedule: str = knob("one_cycle", "learning rate over time: one_cycle, steps, constant")
-    warmup: float = knob(0.2, "share of the steps in which one_cycle rises")
-    milestones: tuple[int, ...] = knob((), "epochs after which `steps` divides the rate by 10")
-    augment: str = knob("none", "none, crop, crop_flip")
-    augment_seed: int = knob(-1, "seed of the views; runs that share it share the bank's entries; -1: the run's own")
-    precision: str = knob("auto", "auto (bfloat16 on a GPU), float32, bfloat16 (fast on CPUs with AVX512-BF16 or AMX)")
-    compile: bool = knob(False, "torch.compile the networks: some percent faster after 10 to 50 s of compiling")
-    budget: str = knob("epochs", "epochs: as printed; steps: as many steps as the full data would take")
-    eval_every: int = knob(1, "epochs between test accuracies; the last epoch always has one")
-    seed: int = knob(0, "redraws subset, initial weights, order and views")
-    device: str = knob("auto", "auto, cpu, cuda")
+    compile: bool = option(False, "torch.compile the networks: some percent faster after 10 to 50 s of compiling")
+    budget: str = option("epochs", "epochs: as printed; steps: as many steps as the full data would take")
+    eval_every: int = option(1, "epochs between test accuracies; the last epoch always has one")
+    keep_student: bool = option(False, "store the trained student and its curves (load_student gives them back)")
+    seed: int = option(0, "redraws subset, initial weights, order, views and label noise")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, ...")
 
     def __post_init__(self) -> None:
         for f in fields(self):
             object.__setattr__(self, f.name, _typed(f.name, str(f.type), getattr(self, f.name)))
         for name, low, high in RANGES:
-            value = getattr(self, name)
-            inside = low < value <= high if name in OPEN_BELOW else low <= value <= high
-            if not inside:
-                left = "(" if name in OPEN_BELOW else "["
-                raise ValueError(f"{name} must lie in {left}{low:g}, {high:g}], got {value:g}")
+            _check_range(name, getattr(self, name), low, high)
         if not self.dataset.startswith("folder:"):
-            choose("dataset", self.dataset, dict.fromkeys([*names("dataset"), "folder:PATH"]))
-        for name in NAMED:
-            value = getattr(self, name)
-            if not (name == "score_model" and value == ""):
-                choose(name, value, dict.fromkeys(names(name)))
-        self._check_together()
+            choose("dataset", self.dataset, dict.fromkeys([*datasets.DATASETS, "folder:PATH"]))
+        for name in METHODS:
+            object.__setattr__(self, name, _method_text(name, getattr(self, name)))
+        for name in WORDS:
+            choose(name, getattr(self, name), dict.fromkeys(choices(name)))
+        if self.score_model:
+            choose("score_model", self.score_model, models.MODELS)
+        _check_device(self.device)
+        for name in ("teacher_recipe", "score_recipe"):
+            object.__setattr__(self, name, _recipe_text(name, getattr(self, name)))
+        _check_together(self)
 
-    def _check_together(self) -> None:
-        """Knobs that are fine alone but not together."""
-        if (self.dataset == "diabetes") != (self.loss in names("regression_loss")):
-            fitting = ", ".join(names("regression_loss") if self.dataset == "diabetes" else names("class_loss"))
-            raise ValueError(f"loss {self.loss} does not fit dataset {self.dataset}; choose one of: {fitting}")
-        if self.dataset == "diabetes" and (
-            self.scorer != "random" or self.label_noise or self.reshape != "none" or self.selection == "ccs"
-        ):
-            raise ValueError("diabetes is regression: scorer random, label_noise 0, reshape none and no selection ccs")
-        self._check_scorer()
-        if self.selection == "ccs" and self.fraction + self.hard_cut > 1 and self.fraction < 1:
-            raise ValueError(f"hard_cut {self.hard_cut:g} leaves fewer samples than fraction {self.fraction:g} keeps")
-        if self.alpha > 1 and self.weighting != "additive":
-            raise ValueError(f"alpha must lie in [0, 1] with weighting {self.weighting}, got {self.alpha:g}")
-        if self.feature_loss != "none" and self.loss == "cross_entropy":
-            raise ValueError("a feature loss needs a teacher: take loss kd (alpha 0 leaves the logits' term out)")
-        if self.selection == "infobatch" and self.feature_loss != "none":
-            raise ValueError("selection infobatch weighs samples one by one and cannot be combined with a feature loss")
+    def method(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The method that the field `name` names, and its options: ("dkd", {"non_target_weight": 2.0})."""
+        return _split(getattr(self, name))
 
-    def _check_scorer(self) -> None:
-        """The scorer and the knobs that only some scorers have."""
-        if self.score_views and self.scorer not in names("view_scorer"):
-            fitting = ", ".join(names("view_scorer"))
-            raise ValueError(f"score_views does not apply to scorer {self.scorer}; it does to: {fitting}")
-        if self.score_views and self.augment == "none":
-            fitting = ", ".join(name for name in names("augment") if name != "none")
-            raise ValueError(f"score_views needs more views than augment none has; choose one of: {fitting}")
-        if self.scorer == "released" and not self.score_file:
-            raise ValueError("scorer released needs score_file, a CSV table with one row for each training image")
+    def __repr__(self) -> str:
+        changed = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
+        return f"Run({', '.join(changed)})"
 
 
-OPEN_BELOW = {"fraction", "tau", "teacher_fraction", "lr"}
 INF = math.inf
+# Ranges are closed, but for the fields in OPEN_BELOW, whose lower end is excluded.
+OPEN_BELOW = {"fraction", "tau", "teacher_fraction", "lr"}
 RANGES: list[tuple[str, float, float]] = [
-    ("label_noise", 0, 1), ("fraction", 0, 1), ("centre", 0, 1), ("hard_cut", 0, 0.99),
-    ("alpha", 0, INF), ("tau", 0, INF), ("beta", 0, INF),
-    ("dkd_target_weight", 0, INF), ("dkd_non_target_weight", 0, INF), ("dkd_warmup_epochs", 0, INF),
-    ("teacher_fraction", 0, 1), ("teacher_seed", 0, INF), ("teacher_epochs", 0, INF), ("score_runs", 1, INF),
-    ("score_views", 0, INF), ("score_subsets", 2, INF), ("score_parts", 1, INF),
-    ("score_epochs", 0, INF), ("epochs", 1, INF), ("batch_size", 1, INF), ("lr", 0, INF), ("momentum", 0, 0.9999),
-    ("weight_decay", 0, INF), ("warmup", 0, 0.99), ("augment_seed", -1, INF), ("eval_every", 1, INF), ("seed", 0, INF),
+    ("label_noise", 0, 1), ("imbalance", 1, INF), ("fraction", 0, 1), ("centre", 0, 1), ("alpha", 0, INF), ("tau", 0, 1e6),
+    ("beta", 0, INF), ("teacher_fraction", 0, 1), ("teacher_seed", 0, INF), ("score_runs", 1, 1000), ("epochs", 1, 10**6),
+    ("batch_size", 1, INF), ("lr", 0, INF), ("momentum", 0, 0.9999), ("weight_decay", 0, INF), ("warmup", 0, 0.99),
+    ("augment_seed", -1, INF), ("eval_every", 1, INF), ("seed", 0, INF),
 ]  # fmt: skip
+
+
+def _all_losses() -> dict[str, Callable]:
+    return {**losses.LOSSES, **losses.REGRESSION_LOSSES}
+
+
+# Fields that name a method with options of its own: (the methods, what the engine supplies to each of them).
+METHODS: dict[str, tuple[Callable[[], Mapping[str, Any]], frozenset[str]]] = {
+    "scorer": (lambda: SCORERS, frozenset()),
+    "selection": (lambda: SELECTIONS, frozenset({"centre", "labels", "signals", "epochs", "rng"})),
+    "loss": (_all_losses, frozenset({"alpha", "tau", "weighting", "epoch", "hard", "kd_weight"})),
+    "weighting": (lambda: losses.WEIGHTINGS, frozenset()),
+    "reshape": (lambda: losses.RESHAPES, frozenset({"class_std"})),
+    "feature_loss": (lambda: losses.FEATURE_LOSSES, frozenset({"num_samples", "num_classes", "seed"})),
+}
+WORDS: dict[str, Callable[[], Mapping[str, Any] | tuple[str, ...]]] = {
+    "student": lambda: models.MODELS,
+    "teacher": lambda: models.MODELS,
+    "optimiser": lambda: recipe.OPTIMISERS,
+    "schedule": lambda: recipe.SCHEDULES,
+    "remainder": lambda: recipe.REMAINDERS,
+    "augment": lambda: augment.AUGMENTATIONS,
+    "precision": lambda: recipe.PRECISIONS,
+    "budget": lambda: recipe.BUDGETS,
+}
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The valid words of a field, in the order of their registry; empty for a field that takes no word."""
+    if name == "score_model":
+        return tuple(models.MODELS)
+    if name == "dataset":
+        return (*datasets.DATASETS, "folder:PATH")
+    if name in METHODS:
+        found = tuple(METHODS[name][0]())
+        return ("none", *found) if name == "feature_loss" else found
+    return tuple(WORDS[name]()) if name in WORDS else ()
+
+
+def method_options(name: str, method: str) -> dict[str, Any]:
+    """The options of a method with their defaults, such as `method_options("loss", "dkd")`."""
+    entries, supplied = METHODS[name]
+    return {} if method == "none" and name == "feature_loss" else options_of(_function(entries()[method]), supplied)
+
+
+def _function(entry: Any) -> Callable:
+    """The function of a registry's entry, whose signature names the options."""
+    return getattr(entry, "signature_of", getattr(entry, "fn", entry))
+
+
+@functools.lru_cache(maxsize=1024)
+def _split(text: str) -> tuple[str, dict[str, Any]]:
+    return split_call(text)
+
+
+def _method_text(name: str, text: str) -> str:
+    method, options = split_call(text)
+    entries, supplied = METHODS[name]
+    choose(name, method, dict.fromkeys(choices(name)))
+    if method == "none" and name == "feature_loss":
+        return method if not options else call_text(method, check_options(method, lambda: None, options))
+    return call_text(method, check_options(f"{name} {method}", _function(entries()[method]), options, supplied))
+
+
+RECIPE_FIELDS = tuple(f.name for f in fields(recipe.Recipe))
+
+
+def _recipe_text(name: str, text: str | Mapping[str, Any]) -> str:
+    """The canonical text of a recipe's differences; ValueError for an unknown field or a value that does not fit."""
+    given = split_options(text) if isinstance(text, str) else dict(text)
+    kinds = {f.name: str(f.type) for f in fields(recipe.Recipe)}
+    for key, value in given.items():
+        given[key] = _typed(f"{name} {key}", choose(f"field of {name}", key, kinds), value)
+    if set(given) & {"budget", "compile"}:
+        raise ValueError(f"{name} cannot set budget or compile: these trainings always count epochs")
+    try:
+        recipe.Recipe(**given)
+    except ValueError as problem:
+        raise ValueError(f"{name}: {problem}") from None
+    return options_text(given)
 
 
 def _typed(name: str, kind: str, value: Any) -> Any:
     """`value` as the field's type, or a ValueError that says what was wanted; 1 is a fine float, True is no int."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None and "None" in kind:
+        return None
+    kind = kind.removesuffix(" | None")
     if kind == "tuple[int, ...]" and isinstance(value, list | tuple) and all(type(v) is int for v in value):
         return tuple(value)
     if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
+    if kind == "str" and isinstance(value, Mapping) and name.endswith("recipe"):
+        return value
     if {"int": int, "str": str, "bool": bool}.get(kind) is type(value):
         return value
     raise ValueError(f"{name} must be {'a list of int' if kind.startswith('tuple') else kind}, got {value!r}")
 
 
-SELECTIONS = ("window", "ccs", "infobatch")
-DEVICES = ("auto", "cpu", "cuda")
-NAMED = (
-    "student", "teacher", "score_model", "scorer", "selection", "loss", "reshape", "feature_loss", "weighting",
-    "schedule", "augment", "score_augment", "score_high", "score_extra", "precision", "budget", "device",
-)  # fmt: skip
+def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    inside = value is None or (low < value <= high if name in OPEN_BELOW else low <= value <= high)
+    if not inside:
+        left = "(" if name in OPEN_BELOW else "["
+        raise ValueError(f"{name} must lie in {left}{low:g}, {high:g}], got {value:g}")
 
 
-@lru_cache
-def names(knob_name: str) -> tuple[str, ...]:
-    """The valid values of a knob that takes a name: read from the registries, so that a new entry is known everywhere."""
-    from kdlib import losses, models, scorers
-    from kdlib.data import augment as views
-    from kdlib.data import datasets as data
-    from kdlib.training import recipe
+def _check_device(device: str) -> None:
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise ValueError(f"device must be auto, cpu, cuda, or cuda:N such as cuda:1, got {device!r}")
 
-    return {
-        "dataset": tuple(data.DATASETS),
-        "student": tuple(models.MODELS), "teacher": tuple(models.MODELS), "score_model": tuple(models.MODELS),
-        "scorer": tuple(scorers.SCORERS), "view_scorer": tuple(scorers.VIEW_SCORERS),
-        "score_high": ("keep", "drop"), "score_extra": ("error", "ignore"), "selection": SELECTIONS,
-        "loss": (*losses.LOSSES, *losses.REGRESSION_LOSSES), "class_loss": tuple(losses.LOSSES),
-        "regression_loss": tuple(losses.REGRESSION_LOSSES), "reshape": tuple(losses.RESHAPES),
-        "feature_loss": ("none", *losses.FEATURE_LOSSES), "weighting": tuple(losses.logits.WEIGHTINGS),
-        "schedule": tuple(recipe.SCHEDULES), "augment": tuple(views.AUGMENTATIONS),
-        "score_augment": tuple(views.AUGMENTATIONS), "precision": tuple(recipe.PRECISIONS),
-        "budget": ("epochs", "steps"), "device": DEVICES,
-    }[knob_name]  # fmt: skip
+
+def _check_together(r: Run) -> None:
+    """Fields that are fine alone but not together."""
+    _check_regression(r)
+    if r.weighting.startswith("free") and r.alpha != Run.alpha:
+        raise ValueError("weighting free sets both weights itself, and alpha would be ignored; leave alpha out")
+    if r.alpha > 1 and r.weighting != "additive":
+        raise ValueError(f"alpha must lie in [0, 1] with weighting {r.weighting}, got {r.alpha:g}")
+    if r.feature_loss != "none" and r.loss == "cross_entropy":
+        raise ValueError("a feature loss needs a teacher: take loss kd (alpha 0 leaves the logits' term out)")
+    if r.teacher_fraction < r.fraction:
+        raise ValueError(
+            f"teacher_fraction {r.teacher_fraction:g} is below fraction {r.fraction:g}: the teacher's samples contain "
+            "the student's"
+        )
+    if r.kept_file and (r.scorer, r.fraction, r.selection) != ("random", 1.0, "window"):
+        raise ValueError("kept_file names the kept samples; leave scorer, fraction and selection out")
+    _check_selection(r)
+
+
+def _check_regression(r: Run) -> None:
+    classes = r.scorer != "random" or r.label_noise or r.imbalance > 1 or r.reshape != "none"
+    if r.method("loss")[0] in losses.REGRESSION_LOSSES and (classes or selection(r.method("selection")[0]).needs):
+        raise ValueError(
+            f"loss {r.loss} is for regression, which has no classes: scorer random, label_noise 0, imbalance 1, reshape "
+            "none, selection window"
+        )
+
+
+def _check_selection(r: Run) -> None:
+    """A selection is told only what it heeds."""
+    rule, options = r.method("selection")
+    entry = selection(rule)
+    for name, argument in (("centre", "centre"), ("class_balanced", "labels")):
+        if getattr(r, name) is not None and argument not in entry.arguments:
+            raise ValueError(f"selection {rule} does not heed {name}; leave it out or choose selection window")
+    if entry.dynamic and r.scorer != "random":
+        raise ValueError(f"selection {rule} goes by the losses of the training itself, not by scorer {r.scorer}")
+    if entry.dynamic and r.feature_loss != "none":
+        raise ValueError(f"selection {rule} weighs samples one by one and cannot be combined with a feature loss")
+    entry.check(r.fraction, **options)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A size of experiment: fixed knobs, the seeds and the kept fractions of a figure."""
+    """A size of experiment: fixed fields, the seeds and the kept fractions of a figure.
+
+    `scorers` holds further fields for single scorers, where a paper's protocol scores in another way than it trains.
+    """
 
     fixed: dict[str, Any]
     seeds: tuple[int, ...]
     fractions: tuple[float, ...]
+    scorers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def fields_for(self, scorer: str) -> dict[str, Any]:
+        """The fixed fields of runs with this scorer."""
+        return {**self.fixed, **self.scorers.get(scorer, {})}
+
+
+# DKDP, supplement 6.1: scores of CIFAR and SVHN come from ResNet-34 by the default recipes of DeepCore, which trains for
+# 40 epochs at batch size 256, learning rate 0.1 falling along a cosine, without augmentation, and averages GraNd's
+# last-layer norms over 10 trainings at their end. DeepCore has no EL2N; Paul et al. 2021 average 10 trainings after 20 of
+# 200 epochs. Differences that stay: our momentum is not Nesterov's; our gradient is that of the cross-entropy of the
+# logits, where DeepCore applies softmax twice; every score averages over samples of its own batch-independent norm.
+DEEPCORE = {
+    "score_model": "resnet34",
+    "score_recipe": "augment=none, batch_size=256, epochs=40, lr=0.1, milestones=[], schedule=cosine",
+}
 
 PRESETS: dict[str, Preset] = {
     "smoke": Preset({"dataset": "digits", "epochs": 4}, (0, 1), (0.1, 0.5)),
     "class": Preset({"dataset": "digits", "epochs": 60, "score_runs": 5}, tuple(range(10)), (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)),
     "laptop": Preset(
         {
-            "dataset": "cifar100", "student": "resnet8", "teacher": "resnet8", "epochs": 10, "batch_size": 32, "lr": 0.1,
-            "augment": "crop_flip", "score_augment": "crop_flip", "augment_seed": 0, "eval_every": 5,
+            "dataset": "cifar100", "student": "resnet20", "teacher": "resnet20", "epochs": 60, "batch_size": 64, "lr": 0.1,
+            "augment": "crop_flip", "augment_seed": 0, "eval_every": 10, "precision": "bfloat16", "teacher_recipe": "epochs=30",
+            "score_recipe": "epochs=30",
         },
         (0, 1, 2),
         (0.05, 0.1, 0.3),
@@ -207,10 +321,37 @@ PRESETS: dict[str, Preset] = {
     "paper": Preset(
         {
             "dataset": "cifar100", "student": "resnet32", "teacher": "resnet32", "epochs": 240, "batch_size": 64, "lr": 0.05,
-            "schedule": "steps", "milestones": (150, 180, 210), "augment": "crop_flip", "score_augment": "crop_flip",
-            "tau": 4.0, "alpha": 0.5, "augment_seed": 0, "eval_every": 10,
+            "schedule": "steps", "milestones": (150, 180, 210), "augment": "crop_flip", "tau": 4.0, "alpha": 0.5,
+            "augment_seed": 0, "eval_every": 10,
         },
         (0, 1, 2),
         (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        {
+            "forgetting": DEEPCORE,
+            "grand_last": {**DEEPCORE, "score_runs": 10, "scorer": "grand_last(at=1)"},
+            "el2n": {"score_model": "resnet34", "score_runs": 10},
+        },
     ),
 }  # fmt: skip
+
+
+def fields_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Run` among the columns of a row."""
+    return {f.name: row[f.name] for f in fields(Run) if f.name in row}
+
+
+def as_run(given: Run | Mapping[str, Any]) -> Run:
+    """A `Run`, made from a dict where one is given; ValueError names an unknown field's nearest match."""
+    if isinstance(given, Run):
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError(f"expected a Run or a dict of its fields, got {type(given).__name__}")
+    known = {f.name: f for f in fields(Run)}
+    for name in given:
+        choose("field of Run", name, known)
+    return Run(**given)
+
+
+def replace(r: Run, **changes: Any) -> Run:
+    """The run with some fields changed, checked again."""
+    return dataclasses.replace(r, **changes)

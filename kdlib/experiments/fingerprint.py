@@ -1,47 +1,96 @@
-"""What a run needs and what identifies it, as descriptions: its trainings, its signals, its row in a store."""
+"""What identifies a run: the data's content, the fields that are active and not at their default, and the code.
+
+A description is a dict. A store names an entry by the description without `rules`, the digest of the code, so that it can
+tell how many rows it holds that other code made.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import json
 from dataclasses import fields
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kdlib.experiments.config import Run
+import numpy as np
 
-if TYPE_CHECKING:  # importing the knobs must not import torch: the command line's help is to be quick
-    import numpy as np
-
-    from kdlib.data.datasets import Dataset
-    from kdlib.scorers import Scorer
-    from kdlib.training.recipe import Recipe
-    from kdlib.training.reference_runs import Extras, FullRuns
-
-
-def recipe(r: Run) -> Recipe:
-    """The student's recipe."""
-    from kdlib.training.recipe import Recipe
-
-    return Recipe(**{f.name: getattr(r, f.name) for f in fields(Recipe) if hasattr(r, f.name)})
-
-
-def teacher_runs(r: Run) -> FullRuns:
-    """Which training the teacher comes from: all data (or f_t of it), the student's recipe, always in epochs."""
-    from kdlib.training.reference_runs import FullRuns
-
-    plan = dataclasses.replace(recipe(r), epochs=r.teacher_epochs or r.epochs, budget="epochs")
-    return FullRuns(r.teacher, plan, (r.teacher_seed,), r.teacher_fraction)
+from kdlib import losses
+from kdlib.data import datasets
+from kdlib.data.augment import AUGMENTATIONS
+from kdlib.data.core import Dataset
+from kdlib.experiments.config import METHODS, Run
+from kdlib.experiments.rules import digest
+from kdlib.models import MODELS
+from kdlib.scorers import SCORERS, Scorer
+from kdlib.scorers.released import released_scores
+from kdlib.selection import Selection, selection
+from kdlib.training.logit_cache import LogitCache
+from kdlib.training.loop import train_batched
+from kdlib.training.recipe import OPTIMISERS, SCHEDULES, Recipe, precision_used
+from kdlib.training.reference_runs import ReferenceRuns
+from kdlib.training.signals import MAKERS, Recording
+from kdlib.utils.calls import split_options
+from kdlib.utils.devices import resolve_device
 
 
-def score_runs(r: Run) -> FullRuns:
-    """Which trainings the scores come from: all data, seeds 0 to `score_runs` - 1."""
-    from kdlib.training.reference_runs import FullRuns
+def dataset_of(r: Run) -> Dataset:
+    """The run's data: loaded, with the validation split, the imbalance and the label noise that it asks for.
 
-    epochs = r.score_epochs or r.teacher_epochs or r.epochs
-    plan = dataclasses.replace(recipe(r), epochs=epochs, budget="epochs", augment=r.score_augment)
-    return FullRuns(r.score_model or r.teacher, plan, tuple(range(r.score_runs)), role="scored")
+    Imbalance and noise are drawn from the run's seed.
+    """
+    seed = r.seed if r.label_noise or r.imbalance > 1 else 0
+    return _dataset(r.dataset, r.validation, r.imbalance, r.label_noise, seed)
+
+
+@functools.lru_cache(maxsize=8)
+def _dataset(name: str, validation: bool, imbalance: float, label_noise: float, seed: int) -> Dataset:
+    loaded = datasets.load(name)
+    if validation:
+        loaded = datasets.with_validation(loaded)
+    if imbalance > 1:
+        loaded = datasets.with_imbalance(loaded, datasets.imbalance_rates(loaded.num_classes, imbalance), seed)
+    return datasets.with_label_noise(loaded, label_noise, seed) if label_noise else loaded
+
+
+# -- what a run needs
+
+
+def student_recipe(r: Run) -> Recipe:
+    """How the student is trained."""
+    return Recipe(**{f.name: getattr(r, f.name) for f in fields(Recipe)})
+
+
+def _reference_recipe(r: Run, changes: str) -> Recipe:
+    """The student's recipe with the changes, always counted in epochs."""
+    changed: dict[str, Any] = {"budget": "epochs", **split_options(changes)}
+    if "milestones" in changed:
+        changed["milestones"] = tuple(changed["milestones"])
+    return dataclasses.replace(student_recipe(r), **changed)
+
+
+def teacher_runs(r: Run) -> ReferenceRuns:
+    """Which training the teacher comes from.
+
+    At f_t < 1 it is trained on what the run's own rule keeps at f_t, so that its samples contain the student's.
+    """
+    recipe = _reference_recipe(r, r.teacher_recipe)
+    samples = ""
+    if r.teacher_fraction < 1:
+        samples = json.dumps({**_selection_fields(r), "fraction": r.teacher_fraction, "seed": r.seed}, sort_keys=True)
+    return ReferenceRuns(
+        r.teacher, recipe, (r.teacher_seed,), samples=samples, rules=_reference_rules(r.teacher, recipe)
+    )
+
+
+def scored_runs(r: Run) -> ReferenceRuns:
+    """Which trainings the scores come from: the run's teacher, or networks that are trained to be scored."""
+    if scorer_of(r).of == "teacher":
+        return dataclasses.replace(teacher_runs(r), samples="")
+    name, recipe = r.score_model or r.teacher, _reference_recipe(r, r.score_recipe)
+    seeds = tuple(range(r.score_runs))
+    return ReferenceRuns(name, recipe, seeds, role="scored", rules=_reference_rules(name, recipe))
 
 
 def needs_teacher(r: Run) -> bool:
@@ -50,99 +99,40 @@ def needs_teacher(r: Run) -> bool:
 
 
 def needs_scores(r: Run) -> bool:
-    """Whether the kept samples depend on scores: at f = 1, with a random or a per-epoch selection they do not."""
-    return r.scorer != "random" and r.fraction < 1 and r.selection != "infobatch"
+    """Whether the kept samples depend on scores: at f = 1 and with a dynamic selection they do not."""
+    return r.scorer != "random" and r.fraction < 1 and not rule_of(r).dynamic
 
 
 def scorer_of(r: Run) -> Scorer:
     """The scorer that ranks the run's samples."""
-    from kdlib.scorers import SCORERS, VIEW_SCORERS
+    return SCORERS[r.method("scorer")[0] if needs_scores(r) else "random"]
 
-    return (VIEW_SCORERS if r.score_views else SCORERS)[r.scorer] if needs_scores(r) else SCORERS["random"]
+
+def rule_of(r: Run) -> Selection:
+    """The rule from scores to kept samples."""
+    return selection(r.method("selection")[0])
+
+
+def scorer_options(r: Run) -> dict[str, Any]:
+    """The options of the scorer, where scores are needed."""
+    return r.method("scorer")[1] if needs_scores(r) else {}
 
 
 def needed_signals(r: Run) -> tuple[str, ...]:
-    """The fields of `Signals` that the choice of samples reads and that trainings leave behind: all but a table's scores."""
-    stratified = r.selection == "ccs" and r.fraction < 1  # its cut is by AUM, whatever the scorer
-    return (*(need for need in scorer_of(r).needs if need != "released"), *(("margin",) if stratified else ()))
+    """The fields of `Signals` that the choice of samples reads and that trainings leave behind."""
+    needs = scorer_of(r).needed(**_needs_options(r))
+    rule = rule_of(r).needs if r.fraction < 1 else ()
+    return tuple(dict.fromkeys(need for need in (*needs, *rule) if need != "released"))
 
 
-def signal_extras(r: Run) -> Extras:
-    """What the run's signals take besides trainings."""
-    from kdlib.training.reference_runs import Extras
-
-    return Extras(r.score_subsets, r.score_views, r.augment)
+def _needs_options(r: Run) -> dict[str, Any]:
+    return scorer_options(r) if callable(scorer_of(r).needs) else {}
 
 
-TEACHER_KNOBS = (
-    "teacher",
-    "alpha",
-    "tau",
-    "reshape",
-    "weighting",
-    "teacher_fraction",
-    "teacher_seed",
-    "teacher_epochs",
-    "bank",
-)
-SCORE_KNOBS = ("score_model", "score_runs", "score_epochs", "score_augment")
-TABLE_KNOBS = ("score_image", "score_column", "score_high", "score_parts", "score_extra")  # of `score_file`
-DKD_KNOBS = {f"dkd_{name}": name for name in ("target_weight", "non_target_weight", "warmup_epochs")}
-# Knobs younger than the first stored rows, with the values that those were trained with: a description leaves them out
-# at these values and where they have no effect, so that no row has to be trained again.
-YOUNGER = {
-    "score_views": 0,
-    "score_subsets": 10,
-    "dkd_target_weight": 1,
-    "dkd_non_target_weight": 8,
-    "dkd_warmup_epochs": 20,
-}
-
-
-def dataset_of(r: Run) -> Dataset:
-    """The run's data: loaded, and with the validation split and label noise that it asks for."""
-    return _dataset(r.dataset, r.validation, r.label_noise)
-
-
-@lru_cache(maxsize=4)
-def _dataset(name: str, validation: bool, label_noise: float) -> Dataset:
-    from kdlib.data import datasets as data
-
-    loaded = data.load(name)
-    if validation:
-        loaded = data.with_validation(loaded)
-    return data.with_label_noise(loaded, label_noise, 0) if label_noise else loaded
-
-
-def describe(r: Run) -> dict:
-    """What identifies the run's row in a store: the data's content and every knob that can change the outcome."""
-    knobs = dataclasses.asdict(r)
-    for name in ("dataset", "validation", "label_noise", "device", "compile"):
-        del knobs[name]
-    if not needs_teacher(r):
-        knobs |= dict.fromkeys(TEACHER_KNOBS)
-    if not needs_scores(r):
-        knobs["scorer"] = None
-    if not needed_signals(r):
-        knobs |= dict.fromkeys(SCORE_KNOBS)
-    if r.selection != "ccs":
-        knobs["hard_cut"] = None
-    for name in {*_idle(r), *(name for name, value in YOUNGER.items() if knobs[name] == value)}:
-        del knobs[name]
-    table = {"score_table": released_table(r)[1]} if "released" in scorer_of(r).needs else {}
-    return {"data": dataset_of(r).content_hash, **knobs, **table}
-
-
-def _idle(r: Run) -> set[str]:
-    """The younger knobs without effect on the run, and those of a published table: its content stands for them."""
-    idle = {"score_file", *TABLE_KNOBS}
-    if r.loss != "dkd":
-        idle |= set(DKD_KNOBS)
-    if "trained" not in needed_signals(r):
-        idle.add("score_subsets")
-    if "view_difficulty" not in needed_signals(r):
-        idle.add("score_views")
-    return idle
+def recording(r: Run) -> Recording:
+    """How signals are recorded, by those options of the scorer that say so."""
+    known = {f.name for f in fields(Recording)}
+    return Recording(**{k: v for k, v in scorer_options(r).items() if k in known}, augment=r.augment)
 
 
 def released_table(r: Run) -> tuple[np.ndarray, str]:
@@ -150,43 +140,130 @@ def released_table(r: Run) -> tuple[np.ndarray, str]:
 
     ValueError for a dataset without file names, and for a table that is missing or does not fit the samples.
     """
-    file = Path(r.score_file).expanduser()
+    options = dict(scorer_options(r))
+    if not options.get("file"):
+        raise ValueError('scorer released needs a table: scorer="released(file=PATH.csv)"')
+    file = Path(options.pop("file")).expanduser()
     try:
         content = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as problem:
-        raise ValueError(f"score_file {file} cannot be read: {problem.strerror}") from problem
-    version = content + _dataset(r.dataset, r.validation, 0.0).content_hash
-    return _released_table(version, file, r.dataset, r.validation, *(getattr(r, name) for name in TABLE_KNOBS))
+        raise ValueError(f"the score table {file} cannot be read: {problem.strerror}") from problem
+    return _released_table(content, file, dataset_of(r), tuple(sorted(options.items())))
 
 
-@lru_cache(maxsize=8)
-def _released_table(version: str, file: Path, dataset: str, validation: bool, *options: Any) -> tuple[np.ndarray, str]:
-    """`version`, of the table's and the data's content, tells the cache when to read again."""
-    from kdlib.scorers.released import released_scores
-
-    data = _dataset(dataset, validation, 0.0)  # label noise moves no file
+@functools.lru_cache(maxsize=8)
+def _released_table(content: str, file: Path, data: Dataset, options: tuple) -> tuple[np.ndarray, str]:
+    """`content` tells the cache when to read again."""
     if not data.train_files:
         raise ValueError(
-            f"scorer released needs the images' file names, and {dataset} has none; "
+            f"scorer released needs the images' file names, and {data.name} has none; "
             "choose folder:PATH, or put cifar10, cifar100 or svhn as class folders into data/raw/NAME"
         )
     try:
-        scores = released_scores(
-            file, data.train_files, others=data.other_files, **dict(zip(TABLE_KNOBS, options, strict=True))
-        )
+        scores = released_scores(file, data.train_files, others=data.other_files, **dict(options))
     except ValueError as problem:
-        raise ValueError(f"score_file {file}: {problem}") from problem
+        raise ValueError(f"score table {file}: {problem}") from problem
     return scores, hashlib.sha256(scores.tobytes()).hexdigest()
 
 
-def needed_artefacts(r: Run) -> list[tuple[str, dict]]:
-    """(kind, description) of the stored arrays that the run reads: shared ones are best made first, and once."""
-    found = []
-    if needs_teacher(r):
-        teacher = teacher_runs(r).describe(dataset_of(r))
-        found += [("full_runs", teacher), ("banks", {**teacher, "views": r.augment})]
-    if needs := needed_signals(r):
-        from kdlib.training.reference_runs import sources
+# -- descriptions
 
-        found += sources(needs, score_runs(r), dataset_of(r), signal_extras(r)).items()
+# Fields that a description says in another way, or that change no result.
+ELSEWHERE = {
+    "dataset", "validation", "label_noise", "imbalance", "device", "compile", "eval_every", "keep_student", "precision",
+    "teacher", "teacher_fraction", "teacher_seed", "teacher_recipe", "score_model", "score_runs", "score_recipe",
+    "kept_file", "scorer", "centre", "class_balanced", "selection", "fraction",
+}  # fmt: skip
+OF_THE_TEACHER = {"alpha", "tau", "weighting", "reshape", "cache_logits"}
+
+
+def describe(r: Run) -> dict:
+    """What identifies the run's row in a store."""
+    found = {"data": dataset_of(r).content_hash, **_active(r), **_selection_fields(r)}
+    found["precision"] = precision_used(r.precision, resolve_device(r.device))
+    if r.fraction < 1:
+        found["fraction"] = r.fraction
+    if r.kept_file:
+        found["kept"] = hashlib.sha256(Path(r.kept_file).expanduser().read_bytes()).hexdigest()
+    if needs_teacher(r):
+        found["teacher"] = _identity(teacher_runs(r), r)
+    return {**found, "rules": rules_of(r)}
+
+
+def _active(r: Run) -> dict[str, Any]:
+    """The fields that can change the outcome and are not at their default."""
+    idle = ELSEWHERE | (set() if needs_teacher(r) else OF_THE_TEACHER)
+    idle |= {"beta"} if r.feature_loss == "none" else set()
+    idle |= {"augment_seed"} if AUGMENTATIONS[r.augment] == AUGMENTATIONS["none"] else set()
+    idle |= {"milestones"} if r.schedule != "steps" else set()
+    idle |= {"warmup"} if r.schedule != "one_cycle" else set()
+    values = {f.name: (getattr(r, f.name), f.default) for f in fields(r) if f.name not in idle}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def _selection_fields(r: Run) -> dict[str, Any]:
+    """What the choice of samples depends on, besides the fraction and the seed."""
+    if r.fraction == 1 and not rule_of(r).dynamic:
+        return {}
+    found: dict[str, Any] = {"selection": r.selection} if r.selection != "window" else {}
+    if needs_scores(r):
+        found["scorer"] = r.scorer
+        if "centre" in rule_of(r).arguments:
+            found["centre"] = centre_of(r)
+        if r.method("scorer")[0] == "released":
+            found |= {"scorer": "released", "score_table": released_table(r)[1]}
+    if "labels" in rule_of(r).arguments and r.class_balanced is False:
+        found["class_balanced"] = False
+    if needed_signals(r):
+        found["scored"] = _identity(scored_runs(r), r)
     return found
+
+
+def _identity(runs: ReferenceRuns, r: Run) -> dict[str, Any]:
+    """The description of reference runs inside that of a run: neither data nor rules are said twice."""
+    described = runs.describe(dataset_of(r), resolve_device(r.device))
+    return {name: value for name, value in described.items() if name not in ("data", "rules")}
+
+
+def centre_of(r: Run) -> float:
+    """The centre of the window: the run's, or the scorer's own."""
+    return scorer_of(r).centre if r.centre is None else r.centre
+
+
+# -- code
+
+
+def rules_of(r: Run) -> str:
+    """Digest of the code that decides the run's outcome: 12 hexadecimal digits."""
+    methods = tuple((name, r.method(name)[0]) for name in METHODS)
+    signals = needed_signals(r)
+    networks = [(r.student, student_recipe(r))]
+    if needs_teacher(r):
+        networks.append((r.teacher, teacher_runs(r).recipe))
+    if signals:
+        networks.append((scored_runs(r).model, scored_runs(r).recipe))
+    roots = [_entry(name, method) for name, method in methods if _is_active(r, name)]
+    roots += [MAKERS[need] for need in signals] + ([LogitCache] if needs_teacher(r) else [])
+    return digest(*roots, *(root for network in networks for root in _training_roots(*network)))
+
+
+def _is_active(r: Run, name: str) -> bool:
+    if name == "scorer":
+        return needs_scores(r)
+    if name in ("weighting", "reshape", "feature_loss"):
+        return needs_teacher(r)
+    return True
+
+
+def _entry(name: str, method: str) -> Any:
+    entries = METHODS[name][0]()
+    return entries.get(method, method)
+
+
+def _training_roots(model: str, recipe: Recipe) -> tuple[Any, ...]:
+    methods = (OPTIMISERS[recipe.optimiser], SCHEDULES[recipe.schedule], AUGMENTATIONS[recipe.augment])
+    return (train_batched, MODELS[model], *methods)
+
+
+def _reference_rules(model: str, recipe: Recipe) -> str:
+    return digest(ReferenceRuns, losses.cross_entropy, *_training_roots(model, recipe))

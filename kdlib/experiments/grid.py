@@ -13,6 +13,7 @@ import importlib
 import itertools
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,6 +86,8 @@ def sweep_of(
     _check_executor(workers, cluster)
     module = importlib.import_module(experiment)
     runs = points(module.Run, grid, fixed)
+    for run in runs:
+        getattr(module, "check", lambda run: None)(run)
     store = store if isinstance(store, Store) else Store(store)
     described = [module.describe(run) for run in runs]
     stored = [store.row(description) for description in described]
@@ -94,21 +97,31 @@ def sweep_of(
     missing = {place: run for place, run in enumerate(runs) if place not in rows}
     failed: list[dict] = []
     try:
-        for place, outcome in _carry_out(module, missing, work, workers, cluster):
-            if outcome["status"] == "done":
-                rows[place] = outcome["row"]
-                if not store.has("rows", described[place]):  # the worker has a store folder of its own
-                    store.add_row(described[place], outcome["row"])
-            else:
-                failed.append({"run": runs[place], "error": outcome["error"]})
-            report.finished(outcome, runs[place])
+        with store.sweep(_needs(module, missing.values())):
+            for place, outcome in _carry_out(module, missing, store, work, workers, cluster):
+                if outcome["status"] == "done":
+                    rows[place] = outcome["row"]
+                    if not store.has("rows", described[place]):  # the worker has a store folder of its own
+                        rows[place] = store.add_row(described[place], outcome["row"])
+                else:
+                    failed.append({"run": runs[place], "error": outcome["error"]})
+                report.finished(outcome, runs[place])
+            if failed:
+                raise SweepError(_failures(failed, len(rows), list(grid)), failed, _table(rows, runs))
     except KeyboardInterrupt:
         report.say(f"stopped: {len(rows)} of {len(runs)} runs are stored; the same call goes on from there")
         raise
-    table = pd.DataFrame([_as_asked(rows[place], runs[place]) for place in sorted(rows)])
-    if failed:
-        raise SweepError(_failures(failed, len(rows), list(grid)), failed, table)
-    return table
+    return _table(rows, runs)
+
+
+def _table(rows: dict[int, dict], runs: list[Any]) -> pd.DataFrame:
+    return pd.DataFrame([_as_asked(rows[place], runs[place]) for place in sorted(rows)])
+
+
+def _needs(module: Any, runs: Iterable[Any]) -> Iterator[tuple[str, dict]]:
+    """(kind, description) of the stored arrays that the runs need; a module need not say."""
+    needs = getattr(module, "needed_artefacts", lambda run: ())
+    return (need for run in runs for need in needs(run))
 
 
 def points(make: Any, grid: Mapping[str, Sequence], fixed: Mapping[str, Any]) -> list[Any]:
@@ -129,10 +142,11 @@ def _as_asked(row: dict, run: Any) -> dict:
     """The row with the knobs of the run that was asked for.
 
     Runs that differ only in a knob without effect (alpha without a teacher) share one row, which names the knobs
-    of the first of them, and a row may be older than a knob. `device` stays: the row says where it was really trained.
+    of the first of them, and a row may be older than a knob. `device` and `precision` stay: the row says how it
+    was really trained.
     """
     knobs = plain(asdict(run))
-    return {**row, **{name: value for name, value in knobs.items() if name != "device"}}
+    return {**row, **{name: value for name, value in knobs.items() if name not in ("device", "precision")}}
 
 
 def _check_executor(workers: int, cluster: Any) -> None:
@@ -148,7 +162,7 @@ def _check_executor(workers: int, cluster: Any) -> None:
 
 
 def _carry_out(
-    module: Any, missing: dict[int, Any], work: Work, workers: int, cluster: Any
+    module: Any, missing: dict[int, Any], store: Store, work: Work, workers: int, cluster: Any
 ) -> Iterator[tuple[int, Outcome]]:
     """The outcomes of all runs as they come; runs another sweep is busy with come last."""
     first_of: dict[str, int] = {}
@@ -159,7 +173,8 @@ def _carry_out(
     for wait in (False, True):
         if not left:
             return
-        jobs = plan(module, left, together=not wait)
+        names = [key("rows", module.describe(run)) for run in left.values()]
+        jobs = plan(module, left, together=not wait, interrupted=[] if wait else store.interrupted(names))
         for job, outcomes in _execute(jobs, work, wait, workers, cluster):
             for place, outcome in zip(job.places, outcomes, strict=True):
                 if outcome["status"] == "store":
@@ -177,13 +192,19 @@ def _execute(jobs: list[Job], work: Work, wait: bool, workers: int, cluster: Any
     return executors.in_process(jobs, work, wait)
 
 
-def plan(module: Any, runs: dict[int, Any], together: bool = True) -> list[Job]:
+def plan(
+    module: Any, runs: dict[int, Any], together: bool = True, interrupted: Sequence[Sequence[str]] = ()
+) -> list[Job]:
     """Jobs for the executors: first the runs that need a teacher or signals nobody has met yet, then those that need
     nothing (they keep the other workers busy meanwhile), then the rest.
 
     Runs that can train in one company (equal `module.company_key`) become one job of `COMPANY_SIZE` at most. The
-    number of workers plays no part in it, so that a sweep has the same companies, and rows, on every executor.
+    number of workers plays no part in it, so that a sweep has the same companies, and rows, on every executor. Groups
+    in `interrupted` (keys of rows) stay together as they were: only so can they go on from their checkpoint.
     """
+    place_of = {key("rows", module.describe(run)): place for place, run in runs.items()} if interrupted else {}
+    resumed = [[place_of[name] for name in group] for group in interrupted]
+    grouped = {place for group in resumed for place in group}
     needs = getattr(module, "needed_artefacts", lambda run: ())
     met: set[str] = set()
     first: list[int] = []
@@ -197,20 +218,21 @@ def plan(module: Any, runs: dict[int, Any], together: bool = True) -> list[Job]:
             free.add(place)
     shape_of = getattr(module, "company_key", lambda run: None) if together else lambda run: None
     companies: dict[Any, list[int]] = {}
-    for place in first + later:
+    for place in (place for place in first + later if place not in grouped):
         shape = shape_of(runs[place])
         companies.setdefault(("alone", place) if shape is None else shape, []).append(place)
-    jobs = []
+    jobs = [_job(module, group, runs) for group in resumed]
     for company in companies.values():
         size = math.ceil(len(company) / math.ceil(len(company) / COMPANY_SIZE))  # parts of nearly equal size
-        jobs += [_job(company[start : start + size], runs) for start in range(0, len(company), size)]
+        jobs += [_job(module, company[start : start + size], runs) for start in range(0, len(company), size)]
     makers = set(first)
     return sorted(jobs, key=lambda job: 0 if makers & set(job.places) else 1 if free >= set(job.places) else 2)
 
 
-def _job(places: list[int], runs: dict[int, Any]) -> Job:
+def _job(module: Any, places: list[int], runs: dict[int, Any]) -> Job:
     gpu = any(str(getattr(runs[place], "device", "")).startswith("cuda") for place in places)
-    return Job(tuple(places), tuple(plain(asdict(runs[place])) for place in places), gpu)
+    keys = tuple(key("rows", module.describe(runs[place])) for place in places)
+    return Job(tuple(places), tuple(plain(asdict(runs[place])) for place in places), keys, gpu)
 
 
 class _Report:
@@ -260,11 +282,37 @@ def _results(name: str | Path) -> Path:
     return path if path.suffix or path.parent != Path() else paths.data() / "results" / f"{name}.jsonl"
 
 
+def _as_csv(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_csv(path, index=False)
+
+
+def _as_parquet(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path, index=False)
+
+
+WRITERS: dict[str, Any] = {".jsonl": None, ".csv": _as_csv, ".parquet": _as_parquet}
+
+
+def check_output(name: str | Path) -> None:
+    """ValueError for a file that cannot be written to, or whose suffix says no known form."""
+    path = _results(name)
+    choose("suffix of an output file", path.suffix, WRITERS)
+    if path.exists() and (path.is_symlink() or not path.is_file()):
+        raise ValueError(f"{path} is not a plain file; name another one")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ValueError(f"{path} cannot be written; make {folder} writable or name another place")
+
+
 def export_rows(rows: pd.DataFrame | Iterable[dict], name: str | Path) -> Path:
-    """Write rows to `data/results/NAME.jsonl` (or to a path), whole or not at all; returns the path."""
-    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
-    _export(({str(column): value for column, value in row.items()} for row in records), _results(name))
-    return _results(name)
+    """Write rows to `data/results/NAME.jsonl`, or to a path in the form of its suffix (see WRITERS); returns the path."""
+    path = _results(name)
+    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
+    if writer := choose("suffix of an output file", path.suffix, WRITERS):
+        writer(pd.DataFrame(records), path)
+    else:
+        _export(({str(column): value for column, value in row.items()} for row in records), path)
+    return path
 
 
 def load_rows(name: str | Path) -> pd.DataFrame:

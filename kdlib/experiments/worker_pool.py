@@ -22,16 +22,19 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kdlib.experiments.backends import WORKER_ENVIRONMENT, Job, Outcome, Work, attempt
+from kdlib.experiments.backends import WORKER_ENVIRONMENT, Job, Outcome, Work, attempt, deal_gpus, visible_gpus
 
 TRIES = 4
 """A run whose worker process dies this often counts as failed: it is the run that kills."""
+
+GROUP_TRIES = 2
+"""Runs side by side whose worker dies this often go on one by one, so that only the one that kills fails."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Crew:
+class _Pool:
     """The parent's side: one thread for each child; jobs come from `todo`, answers go to `done`."""
 
     work: Work
@@ -42,14 +45,15 @@ class _Crew:
     lock: threading.Lock = field(default_factory=threading.Lock)
     closed: bool = False
 
-    def mind(self) -> None:
-        """A thread's life: keep one child alive and feed it, until there is nothing left to do."""
+    def feed(self, environment: dict[str, str]) -> None:
+        """What a thread does: keep one child alive and give it jobs, until there is nothing left to do."""
         child = None
         try:
             while not self.closed:
                 job, deaths = self.todo.get_nowait()
-                child = child if child is not None and child.poll() is None else self.start()
-                answer = None if child is None else self.ask(child, {"runs": job.runs, "wait": self.wait})
+                child = child if child is not None and child.poll() is None else self.start(environment)
+                question = {"runs": job.runs, "keys": job.keys, "wait": self.wait}
+                answer = None if child is None else self.ask(child, question)
                 if answer is not None:
                     self.done.put((job, answer))
                 elif not self.closed:
@@ -64,17 +68,23 @@ class _Crew:
 
     def died(self, job: Job, deaths: int, child: subprocess.Popen | None) -> None:
         code = "closed" if child is None else child.wait()
-        if deaths < TRIES:
+        if len(job.runs) > 1 and deaths >= GROUP_TRIES:
+            log.warning(
+                "%d runs side by side lost %d workers (exit code %s): now one by one", len(job.runs), deaths, code
+            )
+            for part in job.alone():
+                self.todo.put((part, 0))
+        elif deaths < TRIES:
             log.warning("a worker process died (exit code %s): its run is tried again", code)
             self.todo.put((job, deaths))
         else:
             error = f"its worker process died {deaths} times (exit code {code}; -9 is often: out of memory)"
-            self.done.put((job, [{"status": "failed", "error": error}] * len(job.runs)))
+            self.done.put((job, job.failed(error)))
 
-    def start(self) -> subprocess.Popen | None:
-        """A child that is ready to work; RuntimeError if it cannot even be started."""
+    def start(self, share: dict[str, str]) -> subprocess.Popen | None:
+        """A child that is ready to work, with its share of the GPUs; RuntimeError if it cannot even be started."""
         search = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        environment = {**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": search}
+        environment = {**os.environ, **WORKER_ENVIRONMENT, **share, "PYTHONPATH": search}
         code: Any = None
         for _ in range(TRIES):
             with self.lock:
@@ -106,7 +116,7 @@ class _Crew:
         return json.loads(line) if line.endswith("\n") else None
 
     def stop(self, child: subprocess.Popen, patience: float = 5.0) -> None:
-        """End of input asks the child to leave (it gives its leases back first); a deaf one is killed."""
+        """End of input asks the child to leave (it gives its leases back first); one that does not is killed."""
         with suppress(OSError, ValueError):
             child.stdin.close()  # type: ignore[union-attr]
         try:
@@ -130,21 +140,28 @@ class _Crew:
 
 
 def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterator[tuple[Job, list[Outcome]]]:
-    """`count` worker processes; the run of one that dies is tried again, at most `TRIES` times in all."""
-    crew = _Crew(work, wait)
+    """`count` worker processes; the runs of one that dies are tried again, at most `TRIES` times in all.
+
+    GPUs are dealt out to the processes in turn. A job may come back in parts, see `GROUP_TRIES`.
+    """
+    pool = _Pool(work, wait)
     for job in jobs:
-        crew.todo.put((job, 0))
-    threads = [threading.Thread(target=crew.mind, daemon=True) for _ in range(min(count, len(jobs)))]
+        pool.todo.put((job, 0))
+    left = sum(len(job.runs) for job in jobs)
+    count = min(count, len(jobs))
+    gpus = visible_gpus() if any(job.gpu or run.get("device") == "auto" for job in jobs for run in job.runs) else []
+    threads = [threading.Thread(target=pool.feed, args=(share,), daemon=True) for share in deal_gpus(count, gpus, jobs)]
     try:
         for thread in threads:
             thread.start()
-        for _ in jobs:
-            answer = crew.done.get()
+        while left:
+            answer = pool.done.get()
             if isinstance(answer, BaseException):
                 raise answer
+            left -= len(answer[1])
             yield answer
     finally:
-        crew.close()
+        pool.close()
         for thread in threads:
             thread.join(10.0)
 
@@ -170,7 +187,7 @@ def _serve() -> None:
                 importlib.import_module(work.experiment)
                 answer("ready")
             else:
-                answer(attempt(work, tuple(question["runs"]), question["wait"]))
+                answer(attempt(work, question["runs"], question["keys"], question["wait"]))
     except (KeyboardInterrupt, BrokenPipeError):
         pass
     except BaseException:

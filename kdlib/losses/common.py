@@ -33,6 +33,11 @@ class FeatureLoss:
     paper_beta: float = 1.0
     preact: bool = False
 
+    @property
+    def signature_of(self) -> Callable[..., Any]:
+        """The function whose keyword-only arguments are the method's options."""
+        return self.make.setup if isinstance(self.make, type) and issubclass(self.make, LearnedLoss) else self.make
+
 
 class LearnedLoss(nn.Module):
     """Base of the losses built for a pair: the constructor of `FeatureLoss.make`, seeded; `options` go to `setup`.

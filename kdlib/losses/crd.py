@@ -40,7 +40,7 @@ class CRD(LearnedLoss):
     where that is less (RepDistiller then draws 16384 all the same, many of them twice). The other
     defaults are RepDistiller's: `dim` 128, `temperature` 0.07, `momentum` 0.5 (the share of a row that an update keeps).
 
-    Everything that changes lives in buffers, but for the state of `generator`, a torch.Generator of its own.
+    Everything that changes is in the state dict: the buffers, and the state of `generator`, a torch.Generator of its own.
     ValueError for fewer than 2 samples, or an index outside the memory.
     """
 
@@ -72,6 +72,13 @@ class CRD(LearnedLoss):
         self.negatives = min(16384, num_samples) if negatives is None else negatives
         self.temperature, self.momentum = temperature, momentum
         self.generator = torch.Generator().manual_seed(self.seed)
+
+    def get_extra_state(self) -> Tensor:
+        """The generator's state, so that a training that was stopped goes on with the same negatives."""
+        return self.generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.generator.set_state(state.cpu())
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
         negatives = self.draw(labels, index)

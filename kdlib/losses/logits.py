@@ -28,10 +28,33 @@ from kdlib.utils.errors import choose
 Weight = float | Tensor
 Weighting = str | tuple[float, float]
 
-WEIGHTINGS: dict[str, Callable[[Weight], tuple[Weight, Weight]]] = {
-    "convex": lambda alpha: (1 - alpha, alpha),
-    "alpha_on_ce": lambda alpha: (alpha, 1 - alpha),
-    "additive": lambda alpha: (1.0, alpha),
+
+def convex(alpha: Weight) -> tuple[Weight, Weight]:
+    """(1 - alpha) CE + alpha KD."""
+    return 1 - alpha, alpha
+
+
+def alpha_on_ce(alpha: Weight) -> tuple[Weight, Weight]:
+    """alpha CE + (1 - alpha) KD."""
+    return alpha, 1 - alpha
+
+
+def additive(alpha: Weight) -> tuple[Weight, Weight]:
+    """CE + alpha KD."""
+    return 1.0, alpha
+
+
+def free(alpha: Weight, *, ce: float = 1.0, kd: float = 1.0) -> tuple[Weight, Weight]:
+    """ce CE + kd KD; alpha is not read."""
+    return ce, kd
+
+
+# name -> (alpha, **options) -> (weight of CE, weight of KD)
+WEIGHTINGS: dict[str, Callable[..., tuple[Weight, Weight]]] = {
+    "convex": convex,
+    "alpha_on_ce": alpha_on_ce,
+    "additive": additive,
+    "free": free,
 }
 
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from kdlib.losses.logits import LOSSES
+from kdlib.utils.calls import accepted, accepts
 from kdlib.utils.errors import choose
 
 LSKD_EPS = 1e-7  # added to the std in the authors' code
@@ -182,6 +183,10 @@ def logit_loss(
     if teacher is None:
         if rule is not none:
             raise ValueError(f"reshape {reshape!r} needs the teacher's logits, got None; use reshape 'none'")
-        return function(student, None, labels, **options)
+        return function(student, None, labels, **accepted(function, options))
     r = rule(student, teacher, labels, class_std=class_std)
-    return function(r.student, r.teacher, labels, hard=r.hard, kd_weight=r.kd_weight, **options)
+    filled = {"hard": r.hard, "kd_weight": r.kd_weight}
+    missing = [name for name in filled if not accepts(function, name)]
+    if rule is not none and missing:
+        raise ValueError(f"loss {loss!r} takes no {' and no '.join(missing)}, which reshape {reshape!r} fills")
+    return function(r.student, r.teacher, labels, **accepted(function, {**filled, **options}))

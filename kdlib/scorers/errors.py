@@ -5,32 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlib.scorers.signals import Signals
-
 Floats = NDArray[np.floating]
 Labels = NDArray[np.integer]
-
-
-def at_epochs(signals: Signals, epochs: Sequence[int] | None) -> Floats:
-    """probs (R, len(epochs), N, K) at the given 1-based epochs, all recorded ones for None.
-
-    Raises ValueError when probs were not recorded at one of them.
-    """
-    signals.require("probs") if epochs is None else signals.require("probs", "prob_epochs")
-    assert signals.probs is not None
-    if epochs is None:
-        return signals.probs
-    assert signals.prob_epochs is not None
-    recorded = signals.prob_epochs.tolist()
-    missing = [e for e in epochs if e not in recorded]
-    if missing:
-        raise ValueError(f"probabilities were not recorded at epoch(s) {missing}; recorded epochs: {recorded}")
-    return signals.probs[:, [recorded.index(e) for e in epochs]]
 
 
 def error_norms(probs: Floats, labels: Labels) -> NDArray[np.float64]:
@@ -43,19 +22,11 @@ def error_norms(probs: Floats, labels: Labels) -> NDArray[np.float64]:
 def el2n(probs: Floats, labels: Labels) -> NDArray[np.float64]:
     """Error L2 norm: E ||p - onehot(y)||_2 over runs (and epochs, if several), (N,).
 
-    probs: (..., N, K), early in training: `signals.probs[:, 0]`, or `at_epochs(signals, (5, 10))`. Late in
+    probs: (..., N, K), early in training: `signals.early_probs`. Late in
     training nearly all errors are close to 0. Paul et al. 2021, "Deep learning on a data diet", Definition
     2.2.
     """
     return _mean(error_norms(probs, labels))
-
-
-def el2n_sum(probs: Floats, labels: Labels, epochs: int = 10) -> NDArray[np.float64]:
-    """EL2N as the code of "Coverage-centric coreset selection" has it: summed over the first epochs of one run.
-
-    probs: (E, N, K), every epoch of one run; returns (N,).
-    """
-    return error_norms(np.asarray(probs)[:epochs], labels).sum(axis=0)
 
 
 def difficulty(logits: Floats, labels: Labels) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 Tables released with "Beyond neural scaling laws" (Sorscher et al. 2022) and the like list a metric per
 training image in the direction high = KEEP (some were sign-flipped to get there). That is the direction of
 every score here, since `keep_indices` at its default centre keeps the highest; a table that runs the other
-way takes `score_high="drop"`. The arguments are named as the knobs of `Run`, so that one message fits both.
+way takes `high="drop"`. The arguments are named as the knobs of `Run`, so that one message fits both.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ def released_scores(
     table: str | Path,
     files: Sequence[str | Path],
     *,
-    score_image: str = "",
-    score_column: str = "",
-    score_high: str = "keep",
-    score_parts: int = 1,
-    score_extra: str = "error",
+    image: str = "",
+    column: str = "",
+    high: str = "keep",
+    parts: int = 1,
+    extra: str = "error",
     others: Sequence[str | Path] = (),
 ) -> NDArray[np.float64]:
     """Scores of the samples `files` from a CSV table, (N,) in the order of `files`.
 
-    score_image, score_column: the columns; "" finds them if only one can be meant (image file names; numbers)
-    score_high:   what a high score in the table means, "keep" (default) or "drop" (the sign is then flipped)
-    score_parts:  how many trailing parts of a path make its name: 1 "a.JPEG", 2 "n01440764/a.JPEG"
-    score_extra:  "error" refuses rows for unknown files, "ignore" skips them
+    image, column: the columns; "" finds them if only one can be meant (image file names; numbers)
+    high:   what a high score in the table means, "keep" (default) or "drop" (the sign is then flipped)
+    parts:  how many trailing parts of a path make its name: 1 "a.JPEG", 2 "n01440764/a.JPEG"
+    extra:  "error" refuses rows for unknown files, "ignore" skips them
     others:       files besides `files` that a row may name, such as held-out images
     Raises ValueError for a file that is no CSV table, columns that cannot be told, files without a row, rows
     without a file, rows or files that share a name, and scores that are not finite; each message counts them and
     shows the first few.
     """
-    sign = choose("score_high", score_high, SIGN)
-    choose("score_extra", score_extra, dict.fromkeys(EXTRA))
+    sign = choose("high", high, SIGN)
+    choose("extra", extra, dict.fromkeys(EXTRA))
     frame = _read(Path(table))
-    image = _column(frame, score_image, "score_image", _could_be_image)
-    column = _column(frame, score_column, "score_column", lambda f, c: c != image and _could_be_score(f, c))
-    names = _names(frame[image].astype(str), score_parts)
+    image = _column(frame, image, "image", _could_be_image)
+    column = _column(frame, column, "column", lambda f, c: c != image and _could_be_score(f, c))
+    names = _names(frame[image].astype(str), parts)
     values = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
-    wanted = _names(map(str, files), score_parts)
-    _refuse(f"files share a name (try score_parts={score_parts + 1})", wanted[wanted.duplicated()])
+    wanted = _names(map(str, files), parts)
+    _refuse(f"files share a name (try parts={parts + 1})", wanted[wanted.duplicated()])
     _refuse("rows repeat a file name", names[names.duplicated()])
     _refuse("files have no row", wanted[~wanted.isin(names)])
-    if score_extra == "error":
-        known = pd.concat([wanted, _names(map(str, others), score_parts)])
-        _refuse("rows name no known file (score_extra='ignore' skips them)", names[~names.isin(known)])
+    if extra == "error":
+        known = pd.concat([wanted, _names(map(str, others), parts)])
+        _refuse("rows name no known file (extra='ignore' skips them)", names[~names.isin(known)])
     scores = sign * pd.Series(values, index=names).loc[wanted].to_numpy()
     _refuse("scores are not finite numbers", wanted[~np.isfinite(scores)])
     return scores

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The axes of each field. Letters that recur must agree in length: R runs, E epochs, P recorded epochs, N samples,
-# K classes, D embedding dimensions. The subset models of memorization have their own number of runs, S.
+# The axes of each field. Letters that recur must agree in length: R runs, E epochs, N samples, K
+# classes, D embedding dimensions. The subset models of memorization have their own number of runs, S.
 AXES = {
     "correct": "REN",
     "margin": "REN",
     "error": "REN",
-    "probs": "RPNK",
-    "prob_epochs": "P",
+    "early_probs": "RNK",
+    "late_probs": "RNK",
     "grad_norm": "RN",
     "grad_norm_last": "RN",
     "embedding": "ND",
@@ -39,8 +39,8 @@ class Signals:
     correct: NDArray[np.bool_] | None = None  # (R, E, N) prediction right in run r after epoch e
     margin: NDArray[np.floating] | None = None  # (R, E, N) label logit minus largest other logit
     error: NDArray[np.floating] | None = None  # (R, E, N) length of softmax minus one-hot, in the training forward
-    probs: NDArray[np.floating] | None = None  # (R, P, N, K) softmax at the epochs `prob_epochs`
-    prob_epochs: NDArray[np.integer] | None = None  # (P,) 1-based
+    early_probs: NDArray[np.floating] | None = None  # (R, N, K) softmax on the clean images at an early epoch
+    late_probs: NDArray[np.floating] | None = None  # (R, N, K) the same after training
     grad_norm: NDArray[np.floating] | None = None  # (R, N) norm of the gradient in all parameters
     grad_norm_last: NDArray[np.floating] | None = None  # (R, N) norm of the gradient in the last layer
     embedding: NDArray[np.floating] | None = None  # (N, D) penultimate features of the last run
@@ -76,19 +76,31 @@ class Signals:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A named difficulty: `scorer(signals, labels, rng) -> (N,) float64`, higher = harder.
+    """A named difficulty: `scorer(signals, labels, rng, **options) -> (N,) float64`, higher = harder.
 
-    fn:    the function behind it, same arguments
-    needs: the fields of `Signals` it reads; a missing one raises ValueError
+    fn:     the function behind it, same arguments; its keyword-only arguments are the scorer's options. Options named
+            `at`, `views` and `subsets` say how signals are recorded (see `kdlib.training.signals.Recording`)
+    needs:  the fields of `Signals` that it reads, or a function of the options that names them; a missing one raises
+            ValueError
+    centre: the window of the ranking that this scorer is meant for, 1 the hardest
+    of:     whose training it reads: "scored" networks, or the run's own "teacher"
     """
 
-    fn: Callable[[Any, NDArray[np.integer], np.random.Generator], NDArray[np.float64]]  # Any: needs are checked first
-    needs: tuple[str, ...] = ()
+    fn: Callable[..., NDArray[np.float64]]
+    needs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
+    centre: float = 1.0
+    of: str = "scored"
 
-    def __call__(self, signals: Signals, labels: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.float64]:
-        signals.require(*self.needs)
+    def needed(self, **options: Any) -> tuple[str, ...]:
+        """The fields of `Signals` that the scorer reads with these options."""
+        return self.needs(**options) if callable(self.needs) else self.needs
+
+    def __call__(
+        self, signals: Signals, labels: NDArray[np.integer], rng: np.random.Generator, **options: Any
+    ) -> NDArray[np.float64]:
+        signals.require(*self.needed(**options))
         labels = np.asarray(labels)
-        scores = np.asarray(self.fn(signals, labels, rng), dtype=np.float64)
+        scores = np.asarray(self.fn(signals, labels, rng, **options), dtype=np.float64)
         if scores.shape != labels.shape:
             raise ValueError(f"{labels.shape[0]} labels but scores of shape {scores.shape}")
         return scores

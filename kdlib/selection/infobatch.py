@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,6 +89,22 @@ class InfoBatch:
         else:
             kept, self.weights = np.arange(len(self.losses)), np.ones(len(self.losses))
         return self.rng.permutation(kept)
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """All that changes, as arrays: losses and weights (N,), the epoch, and the generator's state as JSON bytes."""
+        state = json.dumps(self.rng.bit_generator.state).encode()  # of PCG64, the default: plain whole numbers
+        return {
+            "losses": self.losses,
+            "weights": self.weights,
+            "epoch": np.array(self.epoch),
+            "rng": np.frombuffer(state, dtype=np.uint8),
+        }
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `get_state` gave."""
+        self.losses, self.weights = np.array(state["losses"]), np.array(state["weights"])
+        self.epoch = int(state["epoch"])
+        self.rng.bit_generator.state = json.loads(state["rng"].tobytes())
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.epoch_order().tolist())

@@ -1,38 +1,47 @@
-"""A content-addressed store for what takes time: teachers, signals, logit banks, checkpoints, rows.
+"""A content-addressed store for what takes time: teachers, signals, logit caches, checkpoints, rows.
 
 Every entry lives under `key(kind, description)`, the SHA-256 of a canonical JSON text of its full description
 and of `SCHEMA`. The release of kdlib is not part of the key: a bug-fix release keeps a month of training. A
 change of what a description *means* raises `SCHEMA`, and every older entry is then simply no longer found.
 
+    ROOT/kdlib-store.json                    says that the folder is a store: without it nothing is ever removed there
     ROOT/teachers/ab/abcd....safetensors     arrays and weights, one format for both (bool, float16 ... int64)
-    ROOT/checkpoints/ab/abcd....safetensors  the state of a run in its middle
+    ROOT/checkpoints/ab/abcd....safetensors  the state of a training in its middle
+    ROOT/parts/ab/abcd....safetensors        finished parts of an entry that is still being made
     ROOT/rows/ab/abcd....json                one small file for each finished run
+    ROOT/caches/abcd..../                    the logits of one teacher, see `kdlib.training.logit_cache`
+    ROOT/sweeps/abcd....json                 what a sweep that is running or was stopped needs
     ROOT/leases/teachers-abcd....lease       who is making what right now
 
-One file is one entry and carries its own checksum, so an entry is never half there: it is written to a
-temporary name, fsynced, renamed, and the folder is fsynced. Nothing is pickled. Any number of processes and
+One file is one entry and carries its own checksum and description, so an entry is never half there and never
+taken for another one: it is written to a temporary name, fsynced, published under its own name unless somebody
+else has been quicker, and the folder is fsynced. Nothing is pickled. Any number of processes and
 hosts may share a store, on NFS too: exclusion rests on creating and renaming files, not on flock.
 """
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import re
-import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
+from kdlib.store import housekeeping
+from kdlib.store.housekeeping import Entry
+from kdlib.store.leases import LEASE_SECONDS, lease
 from kdlib.store.serialisation import (
     SCHEMA,
     Arrays,
     Damaged,
     StoreError,
+    check_place,
     export_rows,
     key,
     log,
@@ -42,39 +51,28 @@ from kdlib.store.serialisation import (
     trouble,
     unpack,
     unpack_row,
-    write_whole,
 )
 from kdlib.utils import paths
+from kdlib.utils.files import publish, write_whole
 
 __all__ = ["LEASE_SECONDS", "SCHEMA", "Arrays", "Entry", "Store", "StoreError", "export_rows", "key"]
 
-LEASE_SECONDS = 60.0
-"""A lease without a heartbeat for this long may be taken over (at once if its owner died on this host)."""
-
-PATIENCE = 10.0
-"""Seconds of waiting after which a message says for what, and after which an empty lease counts as nobody's."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file of the store: its kind, key, path, size in bytes, and age in seconds."""
-
-    kind: str
-    key: str
-    path: Path
-    size: int
-    age: float
+MARKER = "kdlib-store.json"
+UNREADABLE = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP}
+"""What is wrong with one file and not with the store: the entry is set aside like a damaged one."""
 
 
 class Store:
     """The store in folder `root` (default: `paths.store()`); its folders appear with the first entry.
 
-    `lease_seconds`: all processes that share a store must use the same value.
+    `lease_seconds`: all processes that share a store must use the same value. `used` collects (kind, key) of the
+    arrays and caches that were asked for through this object: what a row is made from.
     """
 
     def __init__(self, root: str | Path | None = None, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self.root = (paths.store() if root is None else Path(root).expanduser()).absolute()
         self.lease_seconds = lease_seconds
+        self.used: set[tuple[str, str]] = set()
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -84,9 +82,9 @@ class Store:
         return self._path(kind, key(kind, description))
 
     def _path(self, kind: str, name: str) -> Path:
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", kind) or kind == "leases":
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", kind) or kind in ("leases", "sweeps"):
             raise ValueError(f"a kind is a lower-case word such as 'teachers', not {kind!r}")
-        if kind == "banks":  # a folder of mapped files, which carry checksums of their own
+        if kind in housekeeping.FOLDERS:
             return self.root / kind / name
         ending = "json" if kind == "rows" else "safetensors"
         return self.root / kind / name[:2] / f"{name}.{ending}"
@@ -95,62 +93,74 @@ class Store:
         """Whether the entry is there (its checksum is verified when it is read)."""
         return self.path(kind, description).exists()
 
-    # -- leases
+    def outdated(self, kind: str, description: dict) -> list[str]:
+        """Keys of the entries that differ from the described one in their `rules` only: made by other code."""
+        path = self.path(kind, description)
+        name = path.name.partition("-")[0].partition(".")[0]
+        return sorted(other.stem for other in path.parent.glob(f"{name}*{path.suffix}") if other.stem != path.stem)
 
-    @contextmanager
-    def lease(self, kind: str, description: dict, *, wait: bool = True) -> Iterator[bool]:
+    def lease(self, kind: str, description: dict, *, wait: bool = True) -> AbstractContextManager[bool]:
         """Hold the right to make one entry; yields True, or at once False if another has it and not `wait`.
 
         A crashed owner's lease passes on after `lease_seconds` without a heartbeat, and at once if the owner
-        was a process of this host. A lease saves work, it does not guard the data: two makers would write
-        equal files.
+        was a process of this host. A lease saves work, it does not guard the data: of two makers the first one to
+        finish publishes its entry, and the other one takes that. StoreError where no lease can be written.
         """
-        path = self.root / "leases" / f"{kind}-{key(kind, description)}.lease"
-        lock = filelock.SoftFileLease(path, lease_duration=self.lease_seconds, poll_interval=0.05)
-        held = self._acquire(lock, path, wait)
-        try:
-            yield held
-        finally:
-            if held:
-                with suppress(OSError):  # the folder may have gone: the work is done all the same
-                    lock.release()
-
-    def _acquire(self, lock: filelock.SoftFileLease, path: Path, wait: bool) -> bool:
-        told = False
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            while True:
-                empty = _empty(path)
-                with suppress(filelock.Timeout):
-                    lock.acquire(timeout=PATIENCE if wait else 0.0)
-                    return True
-                if not wait:
-                    return False
-                if empty and empty == _empty(path):
-                    path.unlink(missing_ok=True)
-                elif not told:
-                    told = True
-                    log.warning("waiting for another process that is making %s", path.stem[:-52])
-        except OSError as problem:
-            raise trouble(self.root, problem) from problem
+        return lease(self.root, f"{kind}-{key(kind, description)}", self.lease_seconds, wait=wait)
 
     # -- arrays
 
     def arrays(self, kind: str, description: dict, make: Callable[[], Arrays]) -> Arrays:
         """The entry's arrays; made by `make()` if they are not there, by one process only however many ask.
 
-        A file whose checksum is wrong is set aside (`*.damaged-N`) with a message and made again. StoreError
-        if the folder cannot be written to, before `make` is called where that can be known.
+        A file whose checksum is wrong, or that holds another entry, is set aside (`*.damaged-N`) with a message and
+        made again. StoreError if the folder cannot be written to, before `make` is called where that can be known.
         """
         path = self.path(kind, description)
-        if (found := self._read(path, unpack)) is not None:
-            return found[0]
+        self.used.add((kind, path.stem))
+        if (found := self._arrays(kind, path)) is not None:
+            return found
         with self.lease(kind, description):
-            if (found := self._read(path, unpack)) is not None:
-                return found[0]  # another process made it while we waited
+            if (found := self._arrays(kind, path)) is not None:
+                return found  # another process made it while we waited
             made = {name: np.asarray(array, order="C") for name, array in make().items()}
-            self._write(path, pack(made, description))
-            return made
+            return made if self._publish(path, pack(made, description)) else self._arrays(kind, path) or made
+
+    def arrays_in_parts(
+        self, kind: str, description: dict, makers: list[Callable[[], Arrays]], join: Callable[[list[Arrays]], Arrays]
+    ) -> Arrays:
+        """Like `arrays(kind, description, lambda: join([make() for make in makers]))`, and every part is kept as soon
+        as it is finished until the whole is stored: what is stopped in its last part goes on there.
+        """
+        begun: list[dict] = []
+
+        def part(number: int, make: Callable[[], Arrays]) -> Arrays:
+            begun.append({"kind": kind, "of": key(kind, description), "part": number})
+            return self.arrays("parts", begun[-1], make)
+
+        found = self.arrays(kind, description, lambda: join([part(*numbered) for numbered in enumerate(makers)]))
+        for described in begun:
+            self.used.discard(("parts", key("parts", described)))
+            with suppress(OSError):
+                self.path("parts", described).unlink()
+        return found
+
+    def _arrays(self, kind: str, path: Path) -> Arrays | None:
+        found = self._read(path, partial(_unpacked, kind))
+        if found is None:
+            return None
+        with suppress(OSError):
+            os.utime(path)  # its age is the time since it was last used
+        return found[0]
+
+    def folder(self, kind: str, description: dict) -> Path:
+        """The folder of a cache, which its user fills."""
+        path = self.path(kind, description)
+        self.used.add((kind, path.name))
+        self._mark()
+        return path
+
+    # -- reading and writing files
 
     def _read(self, path: Path, read: Callable[[Path], Any]) -> Any:
         """What is in the file, or None if there is none or it was damaged and is now set aside."""
@@ -160,113 +170,179 @@ class Store:
             return None
         except Damaged as problem:
             set_aside(path, read, problem)
-            return None
+        except OSError as problem:
+            if problem.errno not in UNREADABLE:
+                raise trouble(self.root, problem) from problem
+            set_aside(path, read, problem)
+        return None
+
+    def _mark(self) -> None:
+        """Put the marker into the store's folder; StoreError where that cannot be written."""
+        try:
+            if not (self.root / MARKER).exists():
+                publish(self.root / MARKER, json.dumps({"kdlib store": SCHEMA}) + "\n")
         except OSError as problem:
             raise trouble(self.root, problem) from problem
 
-    def _write(self, path: Path, payload: bytes) -> None:
+    def _publish(self, path: Path, payload: bytes, *, replace: bool = False) -> bool:
+        """Write the file if there is none, or whatever there is with `replace`; whether it was written."""
+        self._mark()
         try:
+            if not replace:
+                return publish(path, payload)
             write_whole(path, payload)
+            return True
         except OSError as problem:
             raise trouble(self.root, problem) from problem
 
     # -- checkpoints
 
-    def save_checkpoint(self, description: dict, arrays: Arrays, state: dict) -> None:
-        """Replace the run's checkpoint: arrays (weights, momenta, generator states), JSON state (epoch)."""
-        self._write(self.path("checkpoints", description), pack(arrays, state))
+    def save_checkpoint(
+        self, description: dict, arrays: Arrays, state: dict, aims: Iterable[tuple[str, dict]] = ()
+    ) -> None:
+        """Replace a training's checkpoint: arrays (weights, momenta, generator states), JSON state (epoch).
+
+        `aims`: (kind, description) of the entries that the training makes. Once they are all there, `store gc` may
+        remove a checkpoint that was left behind.
+        """
+        about = {"description": description, "state": state, "aims": [[kind, key(kind, d)] for kind, d in aims]}
+        self._publish(self.path("checkpoints", description), pack(arrays, about), replace=True)
 
     def load_checkpoint(self, description: dict) -> tuple[Arrays, dict] | None:
         """The last whole checkpoint (arrays, state), or None: the run then starts from its beginning."""
-        return self._read(self.path("checkpoints", description), unpack)
+        found = self._read(self.path("checkpoints", description), partial(_unpacked, "checkpoints"))
+        return None if found is None else (found[0], found[1]["state"])
 
     def clear_checkpoint(self, description: dict) -> None:
         """Forget the checkpoint: the run is finished."""
         with suppress(FileNotFoundError):
             self.path("checkpoints", description).unlink()
 
+    def refuse_checkpoint(self, description: dict, reason: str) -> None:
+        """Set a checkpoint aside that does not fit the training; the training then starts anew."""
+
+        def refuse(path: Path) -> None:
+            raise Damaged(reason)
+
+        set_aside(self.path("checkpoints", description), refuse, Damaged(reason))
+
+    def interrupted(self, names: Iterable[str]) -> list[list[str]]:
+        """The groups of runs, as keys of their rows, that were stopped in a training of theirs: only groups all of
+        whose runs are among `names`. A run is in one group at most, the latest. Planned as they were, they go on.
+        """
+        left, groups = set(names), []
+        for entry in reversed(self.ls("checkpoints")):
+            with suppress(Damaged, OSError, KeyError):
+                aims = housekeeping.read_state(entry.path)["aims"]
+                group = [name for kind, name in aims if kind == "rows"]
+                if group and len(group) == len(aims) and left.issuperset(group):
+                    left -= set(group)
+                    groups.append(group)
+        return groups
+
     # -- rows
 
     def row(self, description: dict) -> dict | None:
         """The stored row of a run, or None if it is not there or damaged (then set aside)."""
-        found = self._read(self.path("rows", description), unpack_row)
+        found = self._read(self.path("rows", description), _unpacked_row)
         return None if found is None else found["row"]
 
-    def add_row(self, description: dict, row: dict) -> None:
-        """Store the row of a finished run; NaN and infinities are stored as null (JSON has neither)."""
-        self._write(self.path("rows", description), pack_row(description, row))
+    def add_row(self, description: dict, row: dict, needs: Iterable[tuple[str, str]] = ()) -> dict:
+        """Store the row of a finished run, and (kind, key) of the entries it was made from; returns the stored row.
+
+        A row that somebody else has stored meanwhile stays, and is the one returned. NaN and infinities are stored as
+        null (JSON has neither).
+        """
+        payload = pack_row(description, row, needs)
+        if self._publish(self.path("rows", description), payload):
+            return json.loads(payload)["row"]
+        return self.row(description) or self.add_row(description, row, needs)
+
+    def each_row(self) -> Iterator[dict]:
+        """Every undamaged row with its description, {"description", "row", "needs"}, oldest first, one at a time."""
+        for entry in self.ls("rows"):
+            with suppress(StoreError):  # a file that cannot be read now is no reason to hide all others
+                if (found := self._read(entry.path, _unpacked_row)) is not None:
+                    yield found
 
     def rows(self) -> list[dict]:
         """All undamaged rows, oldest first."""
-        found = (self._read(entry.path, unpack_row) for entry in self.ls("rows"))
-        return [entry["row"] for entry in found if entry is not None]
+        return [found["row"] for found in self.each_row()]
+
+    # -- sweeps, and what they need
+
+    @contextmanager
+    def sweep(self, needs: Iterable[tuple[str, dict]]) -> Iterator[None]:
+        """Within the block, and after it unless it ended well, `store gc` keeps the entries `needs`."""
+        named = sorted({(kind, key(kind, description)) for kind, description in needs})
+        path = self.root / "sweeps" / f"{key('sweeps', {'needs': named})}.json"
+        if named:
+            self._publish(path, json.dumps({"needs": named}).encode(), replace=True)
+        yield
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
     # -- housekeeping
 
     def ls(self, kind: str | None = None) -> list[Entry]:
-        """Every entry (of one kind), oldest first; a bank's age is the time since it was last added to."""
-        found = []
-        for folder in [self.root / kind] if kind else sorted(self.root.glob("[a-z]*")):
-            pattern = (
-                "*" if folder.name == "banks" else "??/[!.]*.json" if folder.name == "rows" else "??/[!.]*.safetensors"
+        """Every entry (of one kind), oldest first; its age is the time since it was last used."""
+        return housekeeping.entries(self.root, kind)
+
+    def require_marker(self) -> None:
+        """ValueError, in one line, if the folder is not a store of kdlib."""
+        if not (self.root / MARKER).is_file():
+            raise ValueError(
+                f"{self.root} has no file {MARKER}, so it may not be a store; any sweep into it writes that file"
             )
-            for path in folder.glob(pattern):
-                with suppress(FileNotFoundError):
-                    found.append(_entry(folder.name, path))
-        return sorted(found, key=lambda entry: (-entry.age, entry.key))
 
     def verify(self) -> list[Entry]:
-        """Read every entry and compare checksums; returns the damaged ones, which are set aside.
+        """Read every entry, compare checksums and descriptions; the bad ones, which are set aside, are returned.
 
-        Banks are left out: each of their logits has a checksum that is verified whenever it is used.
+        Caches are left out: each of their logits has a checksum that is verified whenever it is used. ValueError for
+        a folder that is no store.
         """
+        self.require_marker()
         bad = []
-        for entry in (entry for entry in self.ls() if entry.kind != "banks"):
-            whole = self._read(entry.path, unpack_row if entry.kind == "rows" else unpack)
+        for entry in (entry for entry in self.ls() if entry.kind not in housekeeping.FOLDERS):
+            read = _unpacked_row if entry.kind == "rows" else partial(_unpacked, entry.kind)
+            try:
+                whole = self._read(entry.path, read)
+            except StoreError as problem:
+                log.warning("%s cannot be read: %s", entry.path, problem)
+                whole = None
             if whole is None:
                 bad.append(entry)
         return bad
 
-    def litter(self, older_than: float = 3600.0) -> list[Path]:
-        """What crashes left: temporary and damaged files, leases; untouched for `older_than` seconds."""
-        found = [
-            *self.root.glob("*/??/.*.tmp"),
-            *self.root.glob("*/??/*.damaged-*"),
-            *self.root.glob("leases/*"),
-        ]
-        now = time.time()
-        return [path for path in found if path.is_file() and now - path.stat().st_mtime > older_than]
+    def unneeded(self) -> list[Entry]:
+        """What no row, no sweep that runs or was stopped, and no training needs; ValueError for no store."""
+        self.require_marker()
+        return housekeeping.unneeded(self.root, self.lease_seconds, (found["needs"] for found in self.each_row()))
 
-    def unneeded(self, needed: Iterable[tuple[str, dict]]) -> list[Entry]:
-        """Entries other than rows that are not among the (kind, description) pairs in `needed`."""
-        keep = {self.path(kind, description) for kind, description in needed}
-        return [entry for entry in self.ls() if entry.kind != "rows" and entry.path not in keep]
+    def litter(self, older_than: float = housekeeping.HOUR) -> list[Path]:
+        """What crashes left: temporary and damaged files, leases, untouched for `older_than` seconds."""
+        return housekeeping.litter(self.root, older_than)
 
     def remove(self, entries: Iterable[Entry | Path]) -> int:
-        """Delete entries (or litter); returns the bytes set free. Asking first is the caller's part."""
-        freed = 0
-        for entry in entries:
-            path = entry.path if isinstance(entry, Entry) else entry
-            if not path.resolve().is_relative_to(self.root.resolve()):
-                raise ValueError(f"{path} is not in the store {self.root}")
-            with suppress(FileNotFoundError):
-                freed += _entry("", path).size
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return freed
+        """Delete entries (or litter); returns the bytes set free. Asking first is the caller's part.
+
+        An entry that has been used since it was listed stays. ValueError for a path outside and for no store.
+        """
+        self.require_marker()
+        return housekeeping.remove(self.root, entries)
 
 
-def _empty(path: Path) -> tuple[int, int] | None:
-    """The identity of a lease file without an owner's name in it, or None.
+def _unpacked(kind: str, path: Path) -> tuple[Arrays, dict]:
+    """`unpack`, and `Damaged` if the file holds another entry than its name says."""
+    arrays, state = unpack(path)
+    description = state.get("description") if kind == "checkpoints" else state
+    if not isinstance(description, dict):
+        raise Damaged("it was written by another version of kdlib")
+    check_place(kind, description, path)
+    return arrays, state
 
-    A process killed between creating its lease and writing its name leaves one, and filelock lets it be.
-    """
-    with suppress(FileNotFoundError):
-        about = path.stat()
-        return None if about.st_size else (about.st_ino, about.st_mtime_ns)
-    return None
 
-
-def _entry(kind: str, path: Path) -> Entry:
-    files = [file.stat() for file in (path.iterdir() if path.is_dir() else [path])]
-    size = sum(min(file.st_size, 512 * getattr(file, "st_blocks", 1 << 50)) for file in files)  # banks are sparse
-    return Entry(kind, path.stem, path, size, time.time() - max((file.st_mtime for file in files), default=0.0))
+def _unpacked_row(path: Path) -> dict:
+    found = unpack_row(path)
+    check_place("rows", found["description"], path)
+    return found

@@ -12,16 +12,15 @@ import json
 import logging
 import math
 import os
-import secrets
-import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from kdlib.utils.files import check_target, write_whole
 
 SCHEMA = 1
 """Raised when the same description starts to mean something else; every older entry is then made again."""
@@ -71,10 +70,26 @@ def _canonical(value: Any) -> str:
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def key(kind: str, description: dict) -> str:
-    """The name of an entry: SHA-256 (64 hex digits) of kind, description and `SCHEMA`."""
-    whole = {"schema": SCHEMA, "kind": kind, "description": _merged(plain(description))}
-    return hashlib.sha256(_canonical(whole).encode()).hexdigest()
+def key(kind: str, description: dict, schema: int | None = None) -> str:
+    """The name of an entry: SHA-256 (64 hex digits) of kind, description and `SCHEMA`.
+
+    `rules` in a description (a digest of the code that decides the outcome) is not hashed but stands behind the
+    digits, so that entries that differ in nothing else are found beside each other.
+    """
+    said = {name: value for name, value in description.items() if name != "rules"}
+    whole = {"schema": schema or SCHEMA, "kind": kind, "description": _merged(plain(said))}
+    name = hashlib.sha256(_canonical(whole).encode()).hexdigest()
+    return f"{name}-{description['rules']}" if description.get("rules") else name
+
+
+NAME = r"[0-9a-f]{64}(-[0-9a-f]{4,64})?"
+"""What a key looks like: nothing else in a store's folders is taken for an entry."""
+
+
+def check_place(kind: str, description: dict, path: Path) -> None:
+    """`Damaged` if the entry is not the one that its file's name promises (this schema's or an older one's)."""
+    if all(key(kind, description, schema) != path.name.partition(".")[0] for schema in range(SCHEMA, 0, -1)):
+        raise Damaged("it holds another entry than its name says")
 
 
 def _digest(arrays: Arrays, state: str) -> str:
@@ -107,22 +122,41 @@ def unpack(path: Path) -> tuple[Arrays, dict]:
         raise Damaged(f"not a whole safetensors file: {problem}") from problem
 
 
-def pack_row(description: dict, row: dict) -> bytes:
-    body = {"description": plain(description), "row": plain(row)}
-    body["sha256"] = hashlib.sha256(_canonical(body).encode()).hexdigest()
-    return (json.dumps(body, allow_nan=False) + "\n").encode()
+def read_state(path: Path) -> dict:
+    """The state alone, from the file's first bytes, without a look at the arrays; `Damaged` or OSError."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise Damaged("not a whole safetensors file")
+        try:
+            return json.loads(json.loads(file.read(length))["__metadata__"]["state"])
+        except (ValueError, KeyError, TypeError) as problem:
+            raise Damaged(f"not a whole safetensors file: {problem}") from problem
+
+
+ROW_END = b', "sha256": "%s"}\n'
+
+
+def pack_row(description: dict, row: dict, needs: Iterable[tuple[str, str]] = ()) -> bytes:
+    """One JSON object whose last member is the SHA-256 of all bytes before it, so that checking takes no parsing."""
+    body = {"description": plain(description), "row": plain(row), "needs": sorted(map(list, needs))}
+    said = json.dumps(body, allow_nan=False).encode()[:-1]
+    return said + ROW_END % hashlib.sha256(said).hexdigest().encode()
 
 
 def unpack_row(path: Path) -> dict:
-    """{"description", "row"} of the file; `Damaged` or FileNotFoundError as in `unpack`."""
+    """{"description", "row", "needs"} of the file; `Damaged` or FileNotFoundError as in `unpack`."""
+    raw = path.read_bytes()
+    said, end = raw[: -len(ROW_END) - 62], raw[-len(ROW_END) - 62 :]  # 64 hex digits in place of %s
     try:
-        body = json.loads(path.read_bytes())
+        body = json.loads(raw)
         stated = body.pop("sha256")
-        if stated != hashlib.sha256(_canonical(body).encode()).hexdigest():
+        whole = end == ROW_END % hashlib.sha256(said).hexdigest().encode()
+        if not whole and stated != hashlib.sha256(_canonical(body).encode()).hexdigest():  # as older releases wrote it
             raise Damaged("checksum differs")
+        return {"needs": [], **body}
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Damaged(str(problem)) from problem
-    return body
 
 
 _FIXES = {
@@ -144,32 +178,6 @@ def trouble(root: Path, problem: OSError) -> StoreError:
     )
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def write_whole(path: Path, payload: bytes) -> None:
-    """Write the file so that a reader, a crash or a power cut sees all of it or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with open(part, "xb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
 def set_aside(path: Path, read: Callable[[Path], Any], problem: Exception) -> None:
     """Rename a damaged file (never delete it: someone may want to look) and say so in one line.
 
@@ -188,11 +196,12 @@ def set_aside(path: Path, read: Callable[[Path], Any], problem: Exception) -> No
     try:
         read(aside)
         os.rename(aside, path)
-    except Damaged:
+    except (Damaged, OSError):
         log.warning("%s is damaged (%s): set aside as %s", path, problem, aside.name)
 
 
 def export_rows(rows: Iterable[dict], path: str | Path) -> None:
-    """Write rows as JSON lines (`data/results/*.jsonl`), whole or not at all."""
+    """Write rows as JSON lines (`data/results/*.jsonl`), whole or not at all; ValueError as `check_target` says."""
+    check_target(Path(path))
     lines = [json.dumps(plain(row), allow_nan=False) for row in rows]
     write_whole(Path(path), "".join(line + "\n" for line in lines).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,3 +47,15 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
         y = labels.to(logits.device)
         return 100 * (1 - (logits[..., 0] - y).square().mean(-1) / y.var(correction=0))
     return (logits.argmax(-1) == labels.to(logits.device)).float().mean(-1) * 100
+
+
+@torch.no_grad()
+def embeddings(model: nn.Module, data: Dataset) -> np.ndarray:
+    """Penultimate features float32 (N, D) of the clean training images, in eval mode."""
+    device = next(model.parameters()).device
+    model.eval()
+    parts = [
+        model.features(normalise(x.to(device), data.mean, data.std)).embedding.float().cpu()  # type: ignore[operator]
+        for x in data.train_x.split(forward_batch(data.train_x, device))
+    ]
+    return torch.cat(parts).numpy()

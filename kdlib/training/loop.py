@@ -1,4 +1,4 @@
-"""The one training loop, for teachers, students and scoring runs, for one run or for a company of equal shape.
+"""The one training loop, for teachers, students and scored networks, for one run or for several of equal shape.
 
 Images are uint8 tensors in memory, cut and flipped a batch at a time; there is no DataLoader. An epoch draws its order and
 its views first, then asks the teacher for the logits of exactly those (sample, view) pairs (`bank.py` remembers them),
@@ -37,7 +37,7 @@ class TeacherLogits(Protocol):
 
 @dataclass
 class Member:
-    """One run of a company: its network, its kept samples (sorted ids (n,)), its seed and its loss.
+    """One of the runs that train side by side: its network, its kept samples (sorted ids (n,)), its seed and its loss.
 
     `augment_seed` (default: the run's seed) gives sample i in epoch e the same view in every run that shares it.
     `feature_term` (a module of the student's and the teacher's `Features`) is added to the loss and trained along.
@@ -72,15 +72,19 @@ class FeatureTerm(nn.Module):
 
 @dataclass
 class Trained:
-    """A trained network, and per epoch: mean loss (nats), test accuracy (percent; NaN where not evaluated).
+    """A trained network, and per epoch: mean loss (nats), test accuracy (percent; NaN where not evaluated), last rate.
 
+    `images`: samples presented; `used_share`: their share of epochs times kept samples, below 1 for a dynamic selection.
     `signals`: what was recorded on the way (see `Recorder`). `diverged`: a loss was not finite; training stopped there.
     """
 
     model: nn.Module
     loss: list[float] = field(default_factory=list)
     test_acc: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
     steps: int = 0
+    images: int = 0
+    used_share: float = 1.0
     seconds: float = 0.0
     diverged: bool = False
     signals: dict[str, np.ndarray] = field(default_factory=dict)
@@ -113,7 +117,7 @@ class Recorder:
 
 
 class Loop:
-    """One company in training: networks stacked, optimiser, data on the device. `train_company` drives it."""
+    """Runs in training: networks stacked, optimiser, data on the device. `train_batched` drives it."""
 
     def __init__(self, members: Sequence[Member], data: Dataset, recipe: Recipe, device: torch.device) -> None:
         fix_order_of_sums()
@@ -187,7 +191,7 @@ class Loop:
         return per_sample * torch.as_tensor(self.sampler.weights[where], dtype=per_sample.dtype, device=self.device)
 
     def _group_losses(self, epoch: int) -> None:
-        """Members by their loss: (loss, rows of the company). A loss with `at_epoch` (a warm-up) is asked for its form."""
+        """Members by their loss: (loss, rows). A loss with `at_epoch` (a warm-up) is asked for its form."""
         found: dict[int, tuple[LogitLoss, list[int]]] = {}
         for row, member in enumerate(self.members):
             found.setdefault(id(member.loss), (member.loss, []))[1].append(row)
@@ -237,7 +241,7 @@ class Loop:
             group["lr"] = self.rate
 
 
-def train_company(
+def train_batched(
     members: Sequence[Member],
     data: Dataset,
     recipe: Recipe,
@@ -255,17 +259,18 @@ def train_company(
     `on_epoch(epoch, loop)` is called after each epoch (1-based). `resume` saves the state after epochs and goes on from it.
     """
     if len({len(m.keep) for m in members}) != 1:
-        raise ValueError("the runs of a company must keep equally many samples")
+        raise ValueError("runs that train side by side must keep equally many samples")
     start = time.perf_counter()
     keep_freed_memory()
     loop = Loop(members, data, recipe, resolve_device(device))
     recorder = Recorder(len(members), loop.epochs, len(loop.y), loop.device) if record else None
-    history: list[list[list[float]]] = [[], []]  # losses, accuracies: one list over members for each epoch
+    history: list[list[list[float]]] = [[], [], []]  # losses, accuracies, rates: one list over members for each epoch
     first = resume.load(loop, recorder, history) if resume else 0
     for epoch in range(first, min(loop.epochs, stop_after or loop.epochs)):
         loss = loop.epoch(epoch, teacher, recorder)
         history[0].append(loss.tolist())
         history[1].append(_test_accuracy(loop, epoch))
+        history[2].append([loop.rate] * len(members))
         if on_epoch is not None:
             on_epoch(epoch + 1, loop)
         if not torch.isfinite(loss).any():
@@ -281,6 +286,7 @@ class Checkpoint(Protocol):
 
     def load(self, loop: Loop, recorder: Recorder | None, history: list) -> int: ...
     def save(self, loop: Loop, recorder: Recorder | None, history: list) -> None: ...
+    def clear(self) -> None: ...
 
 
 def _test_accuracy(loop: Loop, epoch: int) -> list[float]:
@@ -295,13 +301,18 @@ def _test_accuracy(loop: Loop, epoch: int) -> list[float]:
 def _results(loop: Loop, history: list, recorder: Recorder | None, seconds: float) -> list[Trained]:
     results = []
     for i, member in enumerate(loop.members):
-        losses, accuracies = ([row[i] for row in column] for column in history)
+        losses, accuracies, rates = ([row[i] for row in column] for column in history)
+        share = loop.presented / (len(losses) * len(member.keep)) if losses else 1.0
         signals = {}
         if recorder is not None:
             signals = {name: getattr(recorder, name)[i].cpu().numpy() for name in recorder.FIELDS}
         bad = not all(np.isfinite(losses))
+        measured: dict[str, Any] = {"steps": loop.steps, "images": loop.presented, "used_share": share}
+        took = seconds / len(loop.members)
         results.append(
-            Trained(member.model.eval(), losses, accuracies, loop.steps, seconds / len(loop.members), bad, signals)
+            Trained(
+                member.model.eval(), losses, accuracies, rates, seconds=took, diverged=bad, signals=signals, **measured
+            )
         )
     return results
 
@@ -318,9 +329,9 @@ def train(
     record: bool = False,
     device: str = "auto",
 ) -> Trained:
-    """Train one network on the samples `keep` (sorted ids (n,)): a company of one.
+    """Train one network on the samples `keep` (sorted ids (n,)).
 
     `loss(student, teacher logits or None, labels) -> (B,)` nats; `teacher` gives logits of (sample, view) pairs.
     """
     member = Member(model, np.asarray(keep, dtype=np.int64), seed, loss)
-    return train_company([member], data, recipe, teacher=teacher, record=record, device=device)[0]
+    return train_batched([member], data, recipe, teacher=teacher, record=record, device=device)[0]

@@ -1,272 +1,280 @@
-"""Trainings on all the data, done once and kept: their weights are teachers, their records are signals for scorers."""
+"""Reference runs: trainings on labels alone, done once and kept. Their weights are teachers, their records feed scorers.
+
+What a training leaves behind is stored in parts, so that a part is read only where it is needed:
+
+    networks   weights, test accuracy, curves and cost of the trained networks
+    dynamics   what was recorded at each presentation, and the probabilities at an early epoch
+    outputs    probabilities and embeddings of the trained networks on the clean training images
+
+Networks that gain by it train side by side and are one entry, others are one entry each, so that trainings that were
+stopped lose at most the part in work. Everything is a pure function of `ReferenceRuns` and the dataset.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdlib.data.augment import AUGMENTATIONS, apply_views, normalise
-from kdlib.data.datasets import Dataset
+from kdlib.data.core import Dataset
 from kdlib.losses.logits import cross_entropy
 from kdlib.losses.regression import squared_error
 from kdlib.models import build
-from kdlib.scorers import Signals
-from kdlib.scorers.errors import difficulty
-from kdlib.selection.rules import keep_indices
-from kdlib.store.artefacts import Store
 from kdlib.training.batched import worth_stacking
-from kdlib.training.checkpoint import StoredCheckpoint
-from kdlib.training.evaluate import predict
-from kdlib.training.loop import Loop, Member, Trained, train_company
-from kdlib.training.recipe import Recipe
+from kdlib.training.evaluate import embeddings, predict
+from kdlib.training.loop import Checkpoint, Loop, Member, Trained, train_batched
+from kdlib.training.recipe import Recipe, precision_used
 from kdlib.utils import seeds
-from kdlib.utils.devices import forward_batch, resolve_device
+from kdlib.utils.devices import resolve_device
+
+Arrays = dict[str, np.ndarray]
+
+
+class ArtefactStore(Protocol):
+    """What training asks of a store; `kdlib.store.Store` is one."""
+
+    def arrays(self, kind: str, description: dict, make: Callable[[], Arrays]) -> Arrays: ...
 
 
 @dataclass(frozen=True)
-class FullRuns:
-    """Which trainings: `model` with `recipe` on a random, class-balanced `fraction` of the data, once for each seed.
+class ReferenceRuns:
+    """Which trainings: `model` by `recipe`, once for each seed, on all samples or on those that `samples` describes.
 
-    `role` ("teacher" or "scored") names the stream that the seeds are drawn from, so that a teacher, a scored network
-    and a student of equal seed share neither initial weights nor order nor views. `early` (share of the epochs, at
-    least one epoch): when the early probabilities and gradient norms are taken.
+    role:  "teacher" or "scored", the stream that the seeds are drawn from, so that a teacher, a scored network and a
+           student of equal seed share neither initial weights nor order nor views
+    early: share of the epochs, in (0, 1], after which early probabilities and gradient norms are taken; 10% as in
+           the papers on EL2N and GraNd (20 of 200 epochs)
+    samples: what identifies the samples, "" for all; `Workshop.keep` knows their ids
+    rules: digest of the code that decides the outcome
     """
 
     model: str
     recipe: Recipe
     seeds: tuple[int, ...] = (0,)
-    fraction: float = 1.0
-    early: float = 0.1
     role: str = "teacher"
+    early: float = 0.1
+    samples: str = ""
+    rules: str = ""
 
-    def describe(self, data: Dataset) -> dict:
-        knobs = dataclasses.asdict(self)
-        for name in ("compile", "eval_every"):  # the first, like the device, changes the rounding only
-            del knobs["recipe"][name]
-        return {"data": data.content_hash, **knobs}
+    def describe(self, data: Dataset, device: torch.device | None = None) -> dict:
+        """What identifies the training: the data's content, model, seeds, and of the recipe what is not at its default."""
+        precision = precision_used(self.recipe.precision, device or resolve_device("auto"))
+        recipe = {"precision": precision, **_changed(self.recipe, ("precision", "compile", "eval_every"))}
+        found: dict[str, Any] = {"data": data.content_hash, "model": self.model, "role": self.role, "recipe": recipe}
+        found |= {"seeds": list(self.seeds), "rules": self.rules}
+        return {**found, "samples": self.samples} if self.samples else found
 
     def stream(self, seed: int) -> int:
         """The seed that all draws of the training with this seed come from."""
         return seeds.integer(seed, self.role)
 
     def early_epoch(self) -> int:
-        """1-based; 10% of the epochs as in the papers on EL2N and GraNd (20 of 200)."""
+        """1-based."""
         return max(1, round(self.early * self.recipe.epochs))
 
-    def members(self, data: Dataset) -> list[Member]:
-        labels = None if data.is_regression else data.train_y.numpy()
+    def members(self, data: Dataset, keep: np.ndarray | None = None) -> list[Member]:
+        """The networks with their initial weights, the samples `keep` (sorted ids; all, if None) and their seeds."""
         channels, size, _ = data.image_shape
+        keep = np.arange(len(data.train_y)) if keep is None else keep
+        loss = _targets_only if data.is_regression else cross_entropy
         found = []
-        for number in self.seeds:
-            seed = self.stream(number)
+        for seed in map(self.stream, self.seeds):
             model = build(self.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init"))
-            rng = seeds.stream(seed, "subset")
-            keep = keep_indices(rng.random(len(data.train_y)), self.fraction, labels=labels, rng=rng)
-            found.append(Member(model, keep, seed, _targets_only if data.is_regression else cross_entropy))
+            found.append(Member(model, keep, seed, loss))
         return found
+
+    def parts(self, data: Dataset, device: torch.device) -> list[ReferenceRuns]:
+        """The same runs, divided into those that train side by side: all of them, or each alone."""
+        channels, size, _ = data.image_shape
+        if worth_stacking(build(self.model, data.num_classes, channels, size), device):
+            return [self]
+        return [dataclasses.replace(self, seeds=(seed,)) for seed in self.seeds]
+
+
+def _changed(recipe: Recipe, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of a recipe that are not at their default."""
+    fields = {f.name: (getattr(recipe, f.name), f.default) for f in dataclasses.fields(recipe) if f.name not in without}
+    return {name: value for name, (value, default) in fields.items() if value != default}
 
 
 def _targets_only(student: Tensor, teacher: Tensor | None, targets: Tensor) -> Tensor:
     return squared_error(student, None, targets, alpha=0.0)
 
 
-def full_runs(runs: FullRuns, data: Dataset, store: Store, device: str = "auto") -> dict[str, np.ndarray]:
-    """Weights and signals of `runs`, trained or fetched; every array has the runs as its first axis R.
+@dataclass(frozen=True)
+class Workshop:
+    """What trainings need besides their configuration: data, a store, a device and a place for checkpoints.
 
-    `w/NAME` (R, ...) weights; `correct` (R,E,N) bool and `margin` (R,E,N) at each presentation; `probs` (R,2,N,K) on the
-    clean images at the early and the last epoch (`prob_epochs` (2,)); `embedding` (R,N,D); `test_acc` (R,) percent.
+    checkpoint: (description, arrays gathered so far) -> where the state of a training in its middle is kept, or None
+    released:   description -> the arrays of a network that is shipped, or None (see `kdlib.experiments.teachers`)
+    keep:       `ReferenceRuns.samples` -> the sorted ids that it describes
     """
-    return store.arrays("full_runs", runs.describe(data), lambda: _train_full_runs(runs, data, store, device))
+
+    data: Dataset
+    store: ArtefactStore
+    device: str = "auto"
+    checkpoint: Callable[..., Checkpoint | None] = lambda description, extra: None
+    released: Callable[[dict], Arrays | None] = lambda description: None
+    keep: Callable[[str], np.ndarray] = lambda samples: _unknown(samples)
+
+    @property
+    def torch_device(self) -> torch.device:
+        return resolve_device(self.device)
+
+    def describe(self, runs: ReferenceRuns) -> dict:
+        """`runs.describe` on this workshop's data and device."""
+        return runs.describe(self.data, self.torch_device)
+
+    def members(self, runs: ReferenceRuns) -> list[Member]:
+        """`runs.members` with the samples that they are trained on."""
+        return runs.members(self.data, self.keep(runs.samples) if runs.samples else None)
 
 
-def _train_full_runs(runs: FullRuns, data: Dataset, store: Store, device: str) -> dict[str, np.ndarray]:
-    members = runs.members(data)
+def _unknown(samples: str) -> np.ndarray:
+    raise ValueError(f"nothing here knows the samples of {samples}; give the workshop `keep`")
+
+
+# -- networks
+
+
+def networks(runs: ReferenceRuns, shop: Workshop) -> Arrays:
+    """The trained networks, each array with the runs as its first axis R.
+
+    `w/NAME` (R, ...) weights; `test_acc` (R,) percent; `curve/loss` (R,E) nats, `curve/test_acc` (R,E) percent,
+    `curve/rate` (R,E); `seconds`, `images` (R,): wall time and samples presented.
+    """
+    return _joined(runs, shop, _networks_part)
+
+
+def _networks_part(part: ReferenceRuns, shop: Workshop) -> Arrays:
+    """Weights that are shipped or stored; else a training, whose dynamics are stored along with it."""
+    description = shop.describe(part)
+    finished: list[Checkpoint] = []
+
+    def make() -> Arrays:
+        shipped = shop.released(description)
+        if shipped is not None:
+            return shipped
+        made, recorded = _train(part, shop, finished)
+        if recorded:
+            shop.store.arrays("dynamics", _with_early(part, shop), lambda: recorded)
+        return made
+
+    found = shop.store.arrays("networks", description, make)
+    for checkpoint in finished:  # only now that all of it is stored
+        checkpoint.clear()
+    return found
+
+
+def _dynamics_part(part: ReferenceRuns, shop: Workshop) -> Arrays:
+    """What was recorded; a training that left no record (a shipped network, another early epoch) is repeated."""
+    _networks_part(part, shop)
+    finished: list[Checkpoint] = []
+    found = shop.store.arrays("dynamics", _with_early(part, shop), lambda: _train(part, shop, finished)[1])
+    for checkpoint in finished:
+        checkpoint.clear()
+    return found
+
+
+def _with_early(part: ReferenceRuns, shop: Workshop) -> dict:
+    return {**shop.describe(part), "early": part.early_epoch()}
+
+
+def _joined(runs: ReferenceRuns, shop: Workshop, read: Callable[[ReferenceRuns, Workshop], Arrays]) -> Arrays:
+    parts = [read(part, shop) for part in runs.parts(shop.data, shop.torch_device)]
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _train(runs: ReferenceRuns, shop: Workshop, finished: list[Checkpoint]) -> tuple[Arrays, Arrays]:
+    """Train the runs side by side: the arrays of `networks`, and of `dynamics` (none for regression).
+
+    The checkpoint joins `finished`: it is cleared when the arrays are stored.
+    """
+    data, members = shop.data, shop.members(runs)
     early: list[np.ndarray] = []
 
     def at_epoch(epoch: int, loop: Loop) -> None:
         if epoch == runs.early_epoch() and not data.is_regression:
-            loop.stack.unstack([m.model for m in batch])
-            early.extend(_probabilities(m.model, data) for m in batch)
+            loop.stack.unstack([m.model for m in members])
+            early.extend(probabilities(m.model, data) for m in members)
 
-    trained: list[Trained] = []
-    together = len(members) if worth_stacking(members[0].model, resolve_device(device)) else 1
-    for start in range(0, len(members), together):
-        batch = members[start : start + together]
-        resume = StoredCheckpoint(store, {**runs.describe(data), "start": start}, early)
-        trained += train_company(
-            batch, data, runs.recipe, record=not data.is_regression, device=device, on_epoch=at_epoch, resume=resume
-        )
-        resume.clear()
+    resume = shop.checkpoint(_with_early(runs, shop), early)
+    options: dict[str, Any] = {"record": not data.is_regression, "on_epoch": at_epoch, "resume": resume}
+    trained = train_batched(members, data, runs.recipe, device=shop.device, **options)
+    refuse_divergence(trained, runs)
+    finished += [resume] if resume else []
+    return _network_arrays(trained), _dynamics_arrays(trained, early, data)
+
+
+def refuse_divergence(trained: Iterable[Trained], runs: ReferenceRuns) -> None:
+    """RuntimeError if a loss was not finite."""
     if any(t.diverged for t in trained):
         raise RuntimeError(
-            f"training {runs.model} on all data diverged (loss is not finite); lower lr {runs.recipe.lr:g}"
+            f"training {runs.model} on labels diverged (loss is not finite); lower lr {runs.recipe.lr:g}"
+            f"{' by teacher_recipe' if runs.role == 'teacher' else ' by score_recipe'}"
         )
-    return _collect(runs, data, trained, early)
 
 
-def _collect(runs: FullRuns, data: Dataset, trained: list[Trained], early: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _network_arrays(trained: Sequence[Trained]) -> Arrays:
     states = [t.model.state_dict() for t in trained]
-    weights = {f"w/{name}": np.stack([s[name].cpu().numpy() for s in states]) for name in states[0]}
-    weights["test_acc"] = np.array([t.test_acc[-1] for t in trained])
-    if data.is_regression:  # the scorers' signals speak of classes
-        return weights
-    late = [_probabilities(t.model, data) for t in trained]
-    return weights | {
-        "correct": np.stack([t.signals["correct"] for t in trained]),
-        "margin": np.stack([t.signals["margin"] for t in trained]),
-        "error": np.stack([t.signals["error"] for t in trained]),
-        "probs": np.stack([np.stack(pair) for pair in zip(early, late, strict=True)]),
-        "prob_epochs": np.array([runs.early_epoch(), runs.recipe.epochs]),
-        "embedding": np.stack([embeddings(t.model, data) for t in trained]),
-    }
+    found = {f"w/{name}": np.stack([s[name].cpu().numpy() for s in states]) for name in states[0]}
+    found |= {f"curve/{name}": np.array([getattr(t, name) for t in trained]) for name in ("loss", "test_acc", "rate")}
+    found["test_acc"] = np.array([t.test_acc[-1] for t in trained])
+    found["seconds"] = np.array([t.seconds for t in trained])
+    found["images"] = np.array([t.images for t in trained])
+    return found
 
 
-def _probabilities(model: nn.Module, data: Dataset) -> np.ndarray:
+def _dynamics_arrays(trained: Sequence[Trained], early: list[np.ndarray], data: Dataset) -> Arrays:
+    if data.is_regression:
+        return {}
+    recorded = {name: np.stack([t.signals[name] for t in trained]) for name in ("correct", "margin", "error")}
+    return {**recorded, "early_probs": np.stack(early)}
+
+
+def probabilities(model: nn.Module, data: Dataset) -> np.ndarray:
+    """Softmax outputs float32 (N, K) of the clean training images."""
     return predict(model, data.train_x, data).softmax(1).cpu().numpy()
 
 
-@torch.no_grad()
-def embeddings(model: nn.Module, data: Dataset) -> np.ndarray:
-    """Penultimate features float32 (N, D) of the clean training images, in eval mode."""
-    device = next(model.parameters()).device
-    model.eval()
-    parts = [
-        model.features(normalise(x.to(device), data.mean, data.std)).embedding.float().cpu()  # type: ignore[operator]
-        for x in data.train_x.split(forward_batch(data.train_x, device))
-    ]
-    return torch.cat(parts).numpy()
+def load_model(runs: ReferenceRuns, shop: Workshop, row: int = 0) -> nn.Module:
+    """The trained network of the run in `row`, frozen and in eval mode, on the device."""
+    return model_of(runs.model, networks(runs, shop), shop.data, shop.torch_device, row)
 
 
-def load_model(runs: FullRuns, data: Dataset, store: Store, device: str = "auto", row: int = 0) -> nn.Module:
-    """The trained network of the run in `row`, frozen and in eval mode."""
-    arrays = full_runs(runs, data, store, device)
+def model_of(name: str, arrays: Arrays, data: Dataset, device: torch.device, row: int = 0) -> nn.Module:
+    """The network `name` with the weights `w/NAME` (R, ...) of run `row`, frozen and in eval mode."""
     channels, size, _ = data.image_shape
-    model = build(runs.model, data.num_classes, channels, size)
-    weights = {name[2:]: torch.from_numpy(np.array(v[row])) for name, v in arrays.items() if name.startswith("w/")}
+    model = build(name, data.num_classes, channels, size)
+    weights = {key[2:]: torch.from_numpy(np.array(v[row])) for key, v in arrays.items() if key.startswith("w/")}
     model.load_state_dict(weights)
     model.requires_grad_(False).eval()
-    return model.to(resolve_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-# -- signals
+def dynamics(runs: ReferenceRuns, shop: Workshop) -> Arrays:
+    """`correct` (R,E,N) bool, `margin` and `error` (R,E,N) at each presentation, `early_probs` (R,N,K)."""
+    return _joined(runs, shop, _dynamics_part)
 
 
-SUBSET_RUNS, SUBSET_FRACTION = 10, 0.7  # networks for each seed of the runs; Feldman & Zhang 2020 take 2000 at 0.7
-# In which stored entry a signal is; all others are in `full_runs`.
-KINDS = {
-    "grad_norm": "gradients", "grad_norm_last": "gradients", "subset_correct": "subsets", "trained": "subsets",
-    "view_difficulty": "view_scores",
-}  # fmt: skip
+def outputs(runs: ReferenceRuns, shop: Workshop) -> Arrays:
+    """`late_probs` (R,N,K) and `embedding` (R,N,D) of the trained networks on the clean training images."""
 
+    def part_of(part: ReferenceRuns, shop: Workshop) -> Arrays:
+        def make() -> Arrays:
+            models = [load_model(part, shop, row) for row in range(len(part.seeds))]
+            return {
+                "late_probs": np.stack([probabilities(model, shop.data) for model in models]),
+                "embedding": np.stack([embeddings(model, shop.data) for model in models]),
+            }
 
-@dataclass(frozen=True)
-class Extras:
-    """How much the signals take that the trainings alone do not hold.
+        return shop.store.arrays("outputs", shop.describe(part), make)
 
-    subsets: memorization's subset models for each seed; views: augmented views (of `augment`) that each sample's
-    `view_difficulty` averages over.
-    """
-
-    subsets: int = SUBSET_RUNS
-    views: int = 0
-    augment: str = "none"
-
-
-def sources(needs: Sequence[str], runs: FullRuns, data: Dataset, extras: Extras = Extras()) -> dict[str, dict]:
-    """kind -> description of the store's entries that hold the signals `needs`."""
-    trainings = runs.describe(data)
-    # the usual number is left out of the description, so that subset models stored before there was a choice are found
-    count = {} if extras.subsets == 10 else {"subsets": extras.subsets}
-    descriptions = {
-        "full_runs": trainings,
-        "gradients": trainings,
-        "subsets": {**trainings, **count},
-        "view_scores": {**trainings, "views": extras.views, "view_augment": extras.augment},
-    }
-    return {kind: descriptions[kind] for kind in dict.fromkeys(KINDS.get(need, "full_runs") for need in needs)}
-
-
-def signals(
-    needs: Sequence[str], runs: FullRuns, data: Dataset, store: Store, device: str = "auto", extras: Extras = Extras()
-) -> Signals:
-    """The fields of `Signals` named in `needs`, from `runs`; only what is asked for is computed.
-
-    `extras` says how many subset models and views those signals take that need some; ValueError for no view.
-    """
-    make = {
-        "full_runs": lambda: _train_full_runs(runs, data, store, device),
-        "gradients": lambda: _gradients(runs, data, device),
-        "subsets": lambda: _subset_models(runs, data, device, extras.subsets),
-        "view_scores": lambda: _view_scores(runs, data, store, device, extras),
-    }
-    fields: dict[str, np.ndarray] = {}
-    for kind, description in sources(needs, runs, data, extras).items():
-        arrays = store.arrays(kind, description, make[kind])
-        asked = {"prob_epochs", *needs} - set(KINDS) if kind == "full_runs" else set(arrays)
-        fields |= {name: arrays[name] for name in asked}
-    if "embedding" in fields:
-        fields["embedding"] = fields["embedding"][-1]
-    return Signals(**fields)
-
-
-def _gradients(runs: FullRuns, data: Dataset, device: str) -> dict[str, np.ndarray]:
-    """Gradient norms (R,N) of the clean training images at the early epoch, all parameters and last layer."""
-    from kdlib.scorers.gradients import grand, grand_last
-
-    members = runs.members(data)
-    for member in members:
-        train_company([member], data, runs.recipe, device=device, stop_after=runs.early_epoch())
-    where = next(members[0].model.parameters()).device
-    x = normalise(data.train_x.to(where), data.mean, data.std)
-    y = data.train_y.to(where)
-    return {
-        "grad_norm": np.stack([grand(m.model, x, y) for m in members]),
-        "grad_norm_last": np.stack([grand_last(m.model, x, y) for m in members]),
-    }
-
-
-def _view_scores(runs: FullRuns, data: Dataset, store: Store, device: str, extras: Extras) -> dict[str, np.ndarray]:
-    """The trained networks' cross-entropy in nats (R,N), mean over augmented views of each training image.
-
-    "Medium-difficulty samples constitute smoothed decision boundary ...", Eq. 3, with views in place of the clean image.
-    """
-    if extras.views < 1:
-        raise ValueError(f"view_difficulty averages over at least 1 view, got {extras.views}")
-    size, labels = data.image_shape[1], data.train_y
-    found = np.empty((len(runs.seeds), len(labels)))
-    for row, seed in enumerate(runs.seeds):
-        model = load_model(runs, data, store, device, row)
-        streams = [seeds.stream(runs.stream(seed), "score", view) for view in range(extras.views)]
-        drawn = np.stack([AUGMENTATIONS[extras.augment].draw(rng, size, len(labels)) for rng in streams])
-        for part in torch.arange(len(labels)).split(500):
-            x, views = data.train_x[part], torch.from_numpy(drawn)[:, part]
-            logits = torch.stack([predict(model, apply_views(x, ids, extras.augment), data) for ids in views])
-            found[row, part] = difficulty(logits.cpu().numpy(), labels[part].numpy())
-    return {"view_difficulty": found}
-
-
-def _subset_models(runs: FullRuns, data: Dataset, device: str, count: int) -> dict[str, np.ndarray]:
-    """Feldman & Zhang's subset models: which samples each was trained on and gets right, both (S,N) bool."""
-    labels = data.train_y.numpy()
-    channels, size, _ = data.image_shape
-    members = []
-    for seed in map(runs.stream, runs.seeds):
-        for i in range(count):
-            rng = seeds.stream(seed, "subset", i + 1)
-            keep = np.sort(rng.permutation(len(labels))[: round(SUBSET_FRACTION * len(labels))])
-            model = build(runs.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init", i + 1))
-            members.append(Member(model, keep, seeds.integer(seed, "order", i), cross_entropy))
-    together = 32 if worth_stacking(members[0].model, resolve_device(device)) else 1
-    quick = dataclasses.replace(runs.recipe, eval_every=runs.recipe.epochs)
-    for start in range(0, len(members), together):
-        train_company(members[start : start + together], data, quick, device=device)
-    trained = np.zeros((len(members), len(labels)), dtype=bool)
-    for row, member in zip(trained, members, strict=True):
-        row[member.keep] = True
-    right = [predict(m.model, data.train_x, data).argmax(1).cpu().numpy() == labels for m in members]
-    return {"trained": trained, "subset_correct": np.stack(right)}
+    return _joined(runs, shop, part_of)

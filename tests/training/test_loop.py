@@ -316,13 +316,13 @@ def test_recorded_steps_train_as_ordinary_ones(works: bool, capsys: pytest.Captu
     expected = train(plain, DATA, KEEP, STEPS, seed=3, loss=kd, teacher=fresh_bank(), device="cpu")
     loop = Loop([Member(ours, KEEP, 3, kd)], DATA, STEPS, torch.device("cpu"))
     loop.optimiser.param_groups[0]["lr"] = torch.tensor(STEPS.lr)  # where a graph would find it
-    graphed = GraphedStep(loop.step, record=pretend(16) if works else refuse, aside=lambda step: step())
+    graphed = GraphedStep(loop.step, record=pretend(15) if works else refuse, aside=lambda step: step())
     loop.take = graphed
     losses = [float(loop.epoch(epoch, fresh_bank(), None)[0]) for epoch in range(3)]
     assert losses == pytest.approx(expected.loss, rel=1e-5)
     same_state(ours, plain, 1e-4)
     shapes = [key[0] for key in graphed.recorded]
-    assert shapes == ([(1, 16)] if works else [])  # the batches of 14 are three, all of them ordinary
+    assert shapes == ([(1, 15)] if works else [])  # the batches of 16 are three, all of them ordinary
     assert graphed.possible == works
     assert capsys.readouterr().out.count("training goes on step by step") == (not works)
 

@@ -1,0 +1,70 @@
+"""Teachers that are shipped: `data/teachers/NAME.safetensors`, each with a card `NAME.json` beside it.
+
+A card says what the network was trained on and how (the description of its reference run, without the digest of the
+code), its test accuracy, what it cost and which commit trained it. A run finds a shipped teacher by that description
+before it trains one.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from kdlib.data.core import Dataset
+from kdlib.training.reference_runs import Arrays
+from kdlib.utils import paths
+
+log = logging.getLogger(__name__)
+
+
+def folder() -> Path:
+    """Where the shipped teachers lie."""
+    return paths.data() / "teachers"
+
+
+def shipped(data: Dataset, description: dict) -> Arrays | None:
+    """The arrays of the shipped network with this description, as `reference_runs.networks` has them, or None.
+
+    `curve/*` are empty: a card keeps the accuracy, not the course of training.
+    """
+    wanted = _identity(description)
+    for card, about in _cards(folder(), _stamp(folder())):
+        if about["description"] == wanted:
+            weights = load_file(card.with_suffix(".safetensors"))
+            found = {f"w/{name}": array[None] for name, array in weights.items()}
+            measured = {name: np.array([about[name]]) for name in ("test_acc", "seconds", "images")}
+            log.info("the teacher comes from %s", card.name)
+            return {**found, **measured}
+    return None
+
+
+def ship(name: str, arrays: Arrays, description: dict, about: dict[str, Any]) -> Path:
+    """Write the first network of `arrays` and its card; returns the path of the weights."""
+    folder().mkdir(parents=True, exist_ok=True)
+    target = folder() / f"{name}.safetensors"
+    save_file({key[2:]: np.ascontiguousarray(a[0]) for key, a in arrays.items() if key.startswith("w/")}, target)
+    measured = {key: float(arrays[key][0]) for key in ("test_acc", "seconds", "images")}
+    card = {"description": _identity(description), **measured, **about}
+    target.with_suffix(".json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    return target
+
+
+def _identity(description: dict) -> dict:
+    """A description as a card has it: through JSON, without the digest of the code."""
+    return json.loads(json.dumps({k: v for k, v in description.items() if k != "rules"}))
+
+
+def _stamp(where: Path) -> tuple:
+    return tuple(sorted((card.name, card.stat().st_mtime_ns) for card in where.glob("*.json")))
+
+
+@functools.lru_cache(maxsize=4)
+def _cards(where: Path, stamp: tuple) -> list[tuple[Path, dict]]:
+    """The cards, read again when one of them has changed."""
+    return [(where / name, json.loads((where / name).read_text())) for name, _ in stamp]
