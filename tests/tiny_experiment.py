@@ -50,7 +50,11 @@ def _teacher(run: Run) -> dict[str, np.ndarray]:
     return {"theta": np.random.default_rng(run.width).normal(size=run.width)}
 
 
-def run(run: Run, store: Store) -> dict:
+def run_together(runs: list[Run], store: Store) -> list[dict]:
+    return [_run(run, store) for run in runs]
+
+
+def _run(run: Run, store: Store) -> dict:
     theta = store.arrays("teachers", {"width": run.width}, lambda: _teacher(run))["theta"]
     if run.mood == "raises":
         raise ArithmeticError("this run is not well")

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdlib.experiments.run import Run, run_together
+from kdlib.experiments.config import Run
+from kdlib.experiments.run import train_together
 from kdlib.losses import cross_entropy
 from kdlib.models import build
 from kdlib.store.artefacts import Store
 from kdlib.training.evaluate import accuracy, predict
-from kdlib.training.loop import Loop, Member, train, train_company
+from kdlib.training.loop import Loop, Member, train, train_batched
 from kdlib.training.recipe import REMAINDERS, SCHEDULES, Recipe, batches
 from kdlib.utils.devices import keep_freed_memory, resolve_device
 from tests.plain import CLASSES, small_data
@@ -167,6 +168,9 @@ def test_warm_ups_scale_with_a_budget_of_steps() -> None:
         ({"augment": "flip"}, "crop_flip"),
         ({"precision": "float16"}, "bfloat16"),
         ({"budget": "step"}, "did you mean 'steps'"),
+        ({"remainder": "evn"}, "did you mean 'even'"),
+        ({"optimiser": "adam"}, "did you mean 'adamw'"),
+        ({"milestones": (0, 5)}, "milestones are epochs from 1 on"),
     ],
 )
 def test_bad_recipes_raise(knobs: dict, message: str) -> None:
@@ -204,16 +208,16 @@ def test_stop_after_leaves_on_the_full_schedule() -> None:
     """The first epochs of a long training, not a shorter training with a schedule of its own."""
     short, long = mlp(), mlp()
     rows = [
-        train_company([Member(m, ALL, 0, cross_entropy)], DATA, QUICK, device="cpu", stop_after=stop)[0]
+        train_batched([Member(m, ALL, 0, cross_entropy)], DATA, QUICK, device="cpu", stop_after=stop)[0]
         for m, stop in ((short, 2), (long, None))
     ]
     assert len(rows[0].loss) == 2 and rows[0].loss == rows[1].loss[:2]
 
 
-def test_a_company_keeps_equally_many_samples() -> None:
+def test_runs_side_by_side_keep_equally_many_samples() -> None:
     members = [Member(mlp(s), ALL[: 10 + s], s, cross_entropy) for s in range(2)]
     with pytest.raises(ValueError, match="equally many"):
-        train_company(members, DATA, QUICK, device="cpu")
+        train_batched(members, DATA, QUICK, device="cpu")
 
 
 def test_views_of_a_sample_do_not_depend_on_who_else_is_kept() -> None:
@@ -280,19 +284,19 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
     assert faults() < 2048, "ten times 8 MiB are 20,480 pages"
 
 
-def test_out_of_memory_halves_the_company(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_halves_the_batch_of_runs(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [Run(epochs=1, fraction=0.05, loss="cross_entropy", seed=s) for s in range(5)]
-    expected = run_together(runs, Store(tmp_path / "a"))
+    expected = train_together(runs, Store(tmp_path / "a"))
     sizes: list[int] = []
 
     def tight(members: list[Member], *args: object, **options: object) -> list:
         sizes.append(len(members))
         if len(members) > 2:
             raise torch.OutOfMemoryError("not enough memory for so many")
-        return train_company(members, *args, **options)  # type: ignore[arg-type]
+        return train_batched(members, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("kdlib.training.loop.train_company", tight)
-    rows = run_together(runs, Store(tmp_path / "b"))
+    monkeypatch.setattr("kdlib.experiments.run.train_batched", tight)
+    rows = train_together(runs, Store(tmp_path / "b"))
     assert sizes == [5, 3, 2, 1, 2]
     assert [row["seed"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["train_loss"] for row in rows] == pytest.approx([row["train_loss"] for row in expected], rel=1e-4)
@@ -302,6 +306,6 @@ def test_out_of_memory_alone_is_an_error(tmp_path, monkeypatch: pytest.MonkeyPat
     def full(*args: object, **options: object) -> list:
         raise torch.OutOfMemoryError("not enough memory for one")
 
-    monkeypatch.setattr("kdlib.training.loop.train_company", full)
+    monkeypatch.setattr("kdlib.experiments.run.train_batched", full)
     with pytest.raises(torch.OutOfMemoryError):
-        run_together([Run(epochs=1, fraction=0.05, loss="cross_entropy")], Store(tmp_path))
+        train_together([Run(epochs=1, fraction=0.05, loss="cross_entropy")], Store(tmp_path))

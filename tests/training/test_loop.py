@@ -1,4 +1,4 @@
-"""The engine against training written out plainly (`tests/plain.py`): same steps, alone, in company, resumed."""
+"""The engine against training written out plainly (`tests/plain.py`): same steps, alone, in batch of runs, resumed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kdlib.store.artefacts import Store
 from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.cuda_graphs import GraphedStep
 from kdlib.training.evaluate import predict
-from kdlib.training.logit_cache import LogitBank
-from kdlib.training.loop import FeatureTerm, Loop, Member, Trained, train, train_company
+from kdlib.training.logit_cache import LogitCache
+from kdlib.training.loop import FeatureTerm, Loop, Member, Trained, train, train_batched
 from kdlib.training.recipe import Recipe
 from tests.plain import CLASSES, Plain, Smooth, images, small_data, train_plainly
 
@@ -56,8 +56,8 @@ SMOOTH_TEACHER = teacher("smooth")
 KINKS = dict.fromkeys(("fsp", "fitnets", "ab", "ft", "vid"), 1e-2)  # a ReLU in the student or in the loss
 
 
-def fresh_bank(model: nn.Module = TEACHER, augment: str = "crop_flip", folder: Path | None = None) -> LogitBank:
-    return LogitBank(model, DATA, augment, folder)
+def fresh_bank(model: nn.Module = TEACHER, augment: str = "crop_flip", folder: Path | None = None) -> LogitCache:
+    return LogitCache(model, DATA, augment, folder)
 
 
 def schedule_of(steps: int, epochs: int) -> Callable[[int, int], float]:
@@ -174,7 +174,7 @@ def test_one_step_with_a_feature_loss(name: str) -> None:
 
     ours, plain = network(student), network(student)
     member = Member(ours, KEEP, 3, kd, feature_term=FeatureTerm(module, guide, weight, entry.preact))
-    trained = train_company([member], DATA, ONE_STEP, teacher=fresh_bank(guide), device="cpu")[0]
+    trained = train_batched([member], DATA, ONE_STEP, teacher=fresh_bank(guide), device="cpu")[0]
     found = train_plainly(plain, DATA, KEEP, ONE_STEP, 3, objective, also=theirs)
     assert trained.loss == pytest.approx(found.losses, rel=1e-4)
     same_state(ours, plain, KINKS.get(name, 1e-4))
@@ -234,25 +234,25 @@ def test_bank_on_and_off_give_the_same_run(student: str, tmp_path: Path) -> None
     assert identical(on, again), "a warm bank must give what a cold one gave, bit for bit"
 
 
-# -- company
+# -- batch of runs
 
 
-def company(
+def batch of runs(
     student: str, recipe: Recipe, seeds: tuple[int, ...], loss: Callable = kd
 ) -> list[tuple[nn.Module, Trained]]:
     members = [Member(network(student, seed=s), KEEP, s, loss) for s in seeds]
     return [
         (m.model, t)
-        for m, t in zip(members, train_company(members, DATA, recipe, teacher=fresh_bank(), device="cpu"), strict=True)
+        for m, t in zip(members, train_batched(members, DATA, recipe, teacher=fresh_bank(), device="cpu"), strict=True)
     ]
 
 
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("recipe", [ONE_STEP, STEPS], ids=["one step", "nine steps"])
-def test_a_run_is_the_same_alone_and_in_company(student: str, recipe: Recipe) -> None:
+def test_a_run_is_the_same_alone_and_in_batch of runs(student: str, recipe: Recipe) -> None:
     tolerance = STUDENTS[student] * (1 if recipe is ONE_STEP else DRIFT)
-    for seed, (model, trained) in zip((0, 1, 2), company(student, recipe, (0, 1, 2)), strict=True):
-        [(alone, row)] = company(student, recipe, (seed,))
+    for seed, (model, trained) in zip((0, 1, 2), batch of runs(student, recipe, (0, 1, 2)), strict=True):
+        [(alone, row)] = batch of runs(student, recipe, (seed,))
         assert trained.loss == pytest.approx(row.loss, rel=tolerance)
         same_state(model, alone, tolerance)  # batch norm statistics and their step counters included
         assert trained.test_acc[-1] == pytest.approx(row.test_acc[-1], abs=100 / 20)
@@ -261,10 +261,10 @@ def test_a_run_is_the_same_alone_and_in_company(student: str, recipe: Recipe) ->
 def test_members_may_differ_in_loss_subset_and_views() -> None:
     other = np.setdiff1d(np.arange(60), np.arange(14))
     members = [Member(network("mlp"), KEEP, 0, kd, augment_seed=7), Member(network("mlp"), other, 1, cross_entropy)]
-    together = train_company(members, DATA, STEPS, teacher=fresh_bank(), device="cpu")
+    together = train_batched(members, DATA, STEPS, teacher=fresh_bank(), device="cpu")
     for member, row in zip(members, together, strict=True):
         alone = dataclasses.replace(member, model=network("mlp"))
-        [expected] = train_company([alone], DATA, STEPS, teacher=fresh_bank(), device="cpu")
+        [expected] = train_batched([alone], DATA, STEPS, teacher=fresh_bank(), device="cpu")
         assert row.loss == pytest.approx(expected.loss, rel=5e-3)
         same_state(member.model, alone.model, 2e-3)
 
@@ -275,8 +275,8 @@ def test_a_diverging_member_is_flagged_and_leaves_the_others_alone(student: str)
         return kd(logits, soft, labels) * torch.inf
 
     members = [Member(network(student), KEEP, 0, kd), Member(network(student, 1), KEEP, 1, exploding)]
-    good, bad = train_company(members, DATA, STEPS, teacher=fresh_bank(), device="cpu")
-    [(alone, row)] = company(student, STEPS, (0,))
+    good, bad = train_batched(members, DATA, STEPS, teacher=fresh_bank(), device="cpu")
+    [(alone, row)] = batch of runs(student, STEPS, (0,))
     assert bad.diverged and not good.diverged
     assert good.loss == pytest.approx(row.loss, rel=5e-3)
     same_state(members[0].model, alone, 1e-3)
@@ -355,9 +355,9 @@ def test_a_loss_that_changes_is_recorded_anew() -> None:
 
 @pytest.mark.parametrize("student", ["mlp", "resnet8"])
 def test_the_same_seed_gives_the_same_bits(student: str) -> None:
-    (a, first), (b, second) = (company(student, STEPS, (4,))[0] for _ in range(2))
+    (a, first), (b, second) = (batch of runs(student, STEPS, (4,))[0] for _ in range(2))
     assert identical(a, b) and first.loss == second.loss and first.test_acc == second.test_acc
-    [(c, _)] = company(student, STEPS, (5,))
+    [(c, _)] = batch of runs(student, STEPS, (5,))
     assert not identical(a, c)
 
 
@@ -365,10 +365,10 @@ def test_global_generators_are_neither_read_nor_moved() -> None:
     torch.manual_seed(1)
     np.random.seed(1)
     before, state = torch.get_rng_state(), np.random.get_state()[1].copy()
-    [(a, _)] = company("resnet8", STEPS, (4,))
+    [(a, _)] = batch of runs("resnet8", STEPS, (4,))
     assert torch.equal(torch.get_rng_state(), before) and (np.random.get_state()[1] == state).all()
     torch.manual_seed(2)
-    [(b, _)] = company("resnet8", STEPS, (4,))
+    [(b, _)] = batch of runs("resnet8", STEPS, (4,))
     assert identical(a, b)
 
 
@@ -383,7 +383,7 @@ def test_training_leaves_the_teacher_as_it_was(feature: str | None) -> None:
         module = FEATURE_LOSSES[feature].make(*shapes, num_samples=len(KEEP), num_classes=CLASSES, seed=7)
         term = FeatureTerm(module, taught_by, 1.0)
     member = Member(network(), KEEP, 0, kd, feature_term=term)
-    train_company([member], DATA, STEPS, teacher=fresh_bank(taught_by), device="cpu")
+    train_batched([member], DATA, STEPS, teacher=fresh_bank(taught_by), device="cpu")
     assert identical(taught_by, TEACHER) and not taught_by.training
     assert all(p.grad is None and not p.requires_grad for p in taught_by.parameters())
 
@@ -398,7 +398,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(student: str, members:
 
     def start(on_epoch: Callable | None, saved: StoredCheckpoint | None) -> tuple[list[Member], list[Trained]]:
         group = [Member(network(student, seed=s), KEEP, s, kd) for s in range(members)]
-        return group, train_company(
+        return group, train_batched(
             group, DATA, recipe, teacher=fresh_bank(), record=True, device="cpu", on_epoch=on_epoch, resume=saved
         )
 
