@@ -237,7 +237,7 @@ def test_bank_on_and_off_give_the_same_run(student: str, tmp_path: Path) -> None
 # -- batch of runs
 
 
-def batch of runs(
+def side_by_side(
     student: str, recipe: Recipe, seeds: tuple[int, ...], loss: Callable = kd
 ) -> list[tuple[nn.Module, Trained]]:
     members = [Member(network(student, seed=s), KEEP, s, loss) for s in seeds]
@@ -249,10 +249,10 @@ def batch of runs(
 
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("recipe", [ONE_STEP, STEPS], ids=["one step", "nine steps"])
-def test_a_run_is_the_same_alone_and_in_batch of runs(student: str, recipe: Recipe) -> None:
+def test_a_run_is_the_same_alone_and_in_side_by_side(student: str, recipe: Recipe) -> None:
     tolerance = STUDENTS[student] * (1 if recipe is ONE_STEP else DRIFT)
-    for seed, (model, trained) in zip((0, 1, 2), batch of runs(student, recipe, (0, 1, 2)), strict=True):
-        [(alone, row)] = batch of runs(student, recipe, (seed,))
+    for seed, (model, trained) in zip((0, 1, 2), side_by_side(student, recipe, (0, 1, 2)), strict=True):
+        [(alone, row)] = side_by_side(student, recipe, (seed,))
         assert trained.loss == pytest.approx(row.loss, rel=tolerance)
         same_state(model, alone, tolerance)  # batch norm statistics and their step counters included
         assert trained.test_acc[-1] == pytest.approx(row.test_acc[-1], abs=100 / 20)
@@ -276,7 +276,7 @@ def test_a_diverging_member_is_flagged_and_leaves_the_others_alone(student: str)
 
     members = [Member(network(student), KEEP, 0, kd), Member(network(student, 1), KEEP, 1, exploding)]
     good, bad = train_batched(members, DATA, STEPS, teacher=fresh_bank(), device="cpu")
-    [(alone, row)] = batch of runs(student, STEPS, (0,))
+    [(alone, row)] = side_by_side(student, STEPS, (0,))
     assert bad.diverged and not good.diverged
     assert good.loss == pytest.approx(row.loss, rel=5e-3)
     same_state(members[0].model, alone, 1e-3)
@@ -355,9 +355,9 @@ def test_a_loss_that_changes_is_recorded_anew() -> None:
 
 @pytest.mark.parametrize("student", ["mlp", "resnet8"])
 def test_the_same_seed_gives_the_same_bits(student: str) -> None:
-    (a, first), (b, second) = (batch of runs(student, STEPS, (4,))[0] for _ in range(2))
+    (a, first), (b, second) = (side_by_side(student, STEPS, (4,))[0] for _ in range(2))
     assert identical(a, b) and first.loss == second.loss and first.test_acc == second.test_acc
-    [(c, _)] = batch of runs(student, STEPS, (5,))
+    [(c, _)] = side_by_side(student, STEPS, (5,))
     assert not identical(a, c)
 
 
@@ -365,10 +365,10 @@ def test_global_generators_are_neither_read_nor_moved() -> None:
     torch.manual_seed(1)
     np.random.seed(1)
     before, state = torch.get_rng_state(), np.random.get_state()[1].copy()
-    [(a, _)] = batch of runs("resnet8", STEPS, (4,))
+    [(a, _)] = side_by_side("resnet8", STEPS, (4,))
     assert torch.equal(torch.get_rng_state(), before) and (np.random.get_state()[1] == state).all()
     torch.manual_seed(2)
-    [(b, _)] = batch of runs("resnet8", STEPS, (4,))
+    [(b, _)] = side_by_side("resnet8", STEPS, (4,))
     assert identical(a, b)
 
 
