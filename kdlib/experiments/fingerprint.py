@@ -195,10 +195,10 @@ def _active(r: Run) -> dict[str, Any]:
     idle = ELSEWHERE | (set() if needs_teacher(r) else OF_THE_TEACHER)
     idle |= {"beta"} if r.feature_loss == "none" else set()
     idle |= {"augment_seed"} if AUGMENTATIONS[r.augment] == AUGMENTATIONS["none"] else set()
-    idle |= {"milestones"} if r.schedule != "steps" else set()
-    idle |= {"warmup"} if r.schedule != "one_cycle" else set()
+    idle |= {f.name for f in fields(Recipe)}
     values = {f.name: (getattr(r, f.name), f.default) for f in fields(r) if f.name not in idle}
-    return {name: value for name, (value, default) in values.items() if value != default}
+    changed = {name: value for name, (value, default) in values.items() if value != default}
+    return {**changed, **student_recipe(r).active()}
 
 
 def _selection_fields(r: Run) -> dict[str, Any]:

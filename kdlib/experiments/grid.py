@@ -92,7 +92,10 @@ def sweep_of(
     described = [module.describe(run) for run in runs]
     stored = [store.row(description) for description in described]
     rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
+    set_aside = sum(bool(store.outdated("rows", described[p])) for p in range(len(runs)) if p not in rows)
     report = _Report(len(runs), len(rows), list(grid), store, progress)
+    if set_aside:
+        report.say(f"{set_aside} stored row{'s were' if set_aside > 1 else ' was'} made by other code and set aside")
     work = Work(experiment, str(store.root), store.lease_seconds)
     missing = {place: run for place, run in enumerate(runs) if place not in rows}
     failed: list[dict] = []

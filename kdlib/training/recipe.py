@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,6 +79,13 @@ class Recipe:
         if self.budget == "epochs":
             return self.epochs, per_epoch
         return -(-self.epochs * len(self.batches(total)) // per_epoch), per_epoch
+
+    def active(self) -> dict[str, Any]:
+        """The fields that are not at their default and can change the outcome."""
+        idle = {"compile", "eval_every", *(("milestones",) if self.schedule != "steps" else ())}
+        idle |= {"warmup"} if self.schedule != "one_cycle" else set()
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self) if f.name not in idle}
+        return {name: value for name, (value, default) in values.items() if value != default}
 
     def rate(self, progress: float) -> float:
         """Learning rate at `progress`, the finished share of the whole training in (0, 1)."""

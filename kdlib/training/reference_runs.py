@@ -64,7 +64,7 @@ class ReferenceRuns:
     def describe(self, data: Dataset, device: torch.device | None = None) -> dict:
         """What identifies the training: the data's content, model, seeds, and of the recipe what is not at its default."""
         precision = precision_used(self.recipe.precision, device or resolve_device("auto"))
-        recipe = {"precision": precision, **_changed(self.recipe, ("precision", "compile", "eval_every"))}
+        recipe = {**self.recipe.active(), "precision": precision}
         found: dict[str, Any] = {"data": data.content_hash, "model": self.model, "role": self.role, "recipe": recipe}
         found |= {"seeds": list(self.seeds), "rules": self.rules}
         return {**found, "samples": self.samples} if self.samples else found
@@ -94,12 +94,6 @@ class ReferenceRuns:
         if worth_stacking(build(self.model, data.num_classes, channels, size), device):
             return [self]
         return [dataclasses.replace(self, seeds=(seed,)) for seed in self.seeds]
-
-
-def _changed(recipe: Recipe, without: Sequence[str] = ()) -> dict[str, Any]:
-    """The fields of a recipe that are not at their default."""
-    fields = {f.name: (getattr(recipe, f.name), f.default) for f in dataclasses.fields(recipe) if f.name not in without}
-    return {name: value for name, (value, default) in fields.items() if value != default}
 
 
 def _targets_only(student: Tensor, teacher: Tensor | None, targets: Tensor) -> Tensor:

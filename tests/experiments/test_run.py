@@ -5,14 +5,36 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from kdlib import PRESETS, Run, Store, run
 from kdlib.data.datasets import DATASETS
-from kdlib.experiments.run import SELECTIONS, company_key, describe, kept_samples, names, run_together
+from kdlib.experiments import teachers
+from kdlib.experiments.config import as_run, choices
+from kdlib.experiments.fingerprint import dataset_of, describe, teacher_runs
+from kdlib.experiments.run import (
+    Objective,
+    TeacherSide,
+    batch_key,
+    check,
+    kept_samples,
+    load_student,
+    load_teacher,
+    student_of,
+    train_together,
+    workshop,
+)
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES, RESHAPES
+from kdlib.losses.logits import dkd
+from kdlib.losses.reshape import class_std
 from kdlib.models import MODELS
 from kdlib.scorers import SCORERS
+from kdlib.selection import SELECTIONS
+from kdlib.training.evaluate import accuracy, predict
+from kdlib.training.reference_runs import networks
 
 SHORT = {"epochs": 2, "fraction": 0.2, "lr": 0.02}
 
@@ -22,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("store"))
 
 
-def check(row: dict, kept: int) -> None:
+def check_row(row: dict, kept: int) -> None:
     assert row["status"] == "ok" and row["kept"] == kept
     assert 0 <= row["test_acc"] <= row["test_acc_best"] <= 100
     assert row["steps"] > 0 and row["train_loss"] > 0
@@ -30,24 +52,24 @@ def check(row: dict, kept: int) -> None:
 
 @pytest.mark.parametrize("scorer", [name for name in SCORERS if name != "released"])  # that one: test_released.py
 def test_every_scorer_runs(scorer: str, store: Store) -> None:
-    check(run(Run(**SHORT, scorer=scorer), store), 269)
+    check_row(run(Run(**SHORT, scorer=scorer), store), 269)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_runs(loss: str, store: Store) -> None:
-    check(run(Run(**SHORT, loss=loss), store), 269)
+    check_row(run(Run(**SHORT, loss=loss), store), 269)
 
 
 @pytest.mark.parametrize("reshape", RESHAPES)
 def test_every_reshape_runs(reshape: str, store: Store) -> None:
-    check(run(Run(**SHORT, reshape=reshape), store), 269)
+    check_row(run(Run(**SHORT, reshape=reshape), store), 269)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])  # the latter is a GPU's default
 @pytest.mark.parametrize("name", FEATURE_LOSSES)
 def test_every_feature_loss_runs(name: str, precision: str, store: Store) -> None:
     weights = {"feature_loss": name, "beta": min(FEATURE_LOSSES[name].tuned_beta, 1.0), "precision": precision}
-    check(run(Run(**SHORT, student="resnet8", teacher="resnet14", **weights), store), 269)
+    check_row(run(Run(**SHORT, student="resnet8", teacher="resnet14", **weights), store), 269)
 
 
 def test_a_feature_loss_that_cannot_fit_says_why_before_training(store: Store) -> None:
@@ -63,8 +85,9 @@ def test_every_network_runs(model: str, store: Store) -> None:
 
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_every_selection_runs(selection: str, store: Store) -> None:
-    row = run(Run(**SHORT, selection=selection, scorer="aum" if selection == "ccs" else "random"), store)
-    check(row, 1347 if selection == "infobatch" else 269)
+    row = run(Run(**SHORT, selection=selection), store)
+    check_row(row, 1347 if selection == "infobatch" else 269)
+    assert (row["used_share"] < 1) == (selection == "infobatch")
 
 
 @pytest.mark.parametrize("loss", REGRESSION_LOSSES)
@@ -74,46 +97,74 @@ def test_every_regression_loss_runs(loss: str, store: Store) -> None:
 
 
 def test_embedded_datasets_are_among_the_choices() -> None:
-    assert set(names("dataset")) == set(DATASETS) and {"digits", "diabetes"} <= set(DATASETS)
+    assert set(choices("dataset")) == {*DATASETS, "folder:PATH"} and {"digits", "diabetes"} <= set(DATASETS)
 
 
-@pytest.mark.parametrize(
-    ("knobs", "message"),
-    [
-        ({"fraction": 0.0}, r"fraction must lie in \(0, 1\], got 0"),
-        ({"fraction": 1.5}, r"fraction must lie in \(0, 1\], got 1.5"),
-        ({"tau": 0.0}, "tau must lie in"),
-        ({"alpha": -0.1}, "alpha must lie in"),
-        ({"alpha": 1.1}, r"alpha must lie in \[0, 1\]"),
-        ({"epochs": 1.5}, "epochs must be int, got 1.5"),
-        ({"seed": True}, "seed must be int"),
-        ({"dataset": "digit"}, "did you mean 'digits'"),
-        ({"student": "resnet9"}, "did you mean 'resnet8'"),
-        ({"scorer": "forgeting"}, "did you mean 'forgetting'"),
-        ({"loss": "squared_error"}, "does not fit dataset digits"),
-        ({"dataset": "diabetes"}, "does not fit dataset diabetes"),
-        ({"feature_loss": "vid", "loss": "cross_entropy"}, "needs a teacher"),
-        ({"lr": float("nan")}, "lr must be float"),
-        ({"selection": "ccs", "fraction": 0.95}, "hard_cut 0.1 leaves fewer"),
-        ({"dataset": "diabetes", "loss": "squared_error", "selection": "ccs"}, "no selection ccs"),
-        ({"dkd_target_weight": -1.0}, "dkd_target_weight must lie in"),
-        ({"dkd_warmup_epochs": -1.0}, "dkd_warmup_epochs must lie in"),
-        ({"score_subsets": 1}, "score_subsets must lie in"),
-        ({"score_views": -1}, "score_views must lie in"),
-        (
-            {"score_views": 4, "scorer": "el2n", "augment": "crop"},
-            "does not apply to scorer el2n; it does to: difficulty",
-        ),
-        ({"score_views": 4, "scorer": "difficulty"}, "augment none has; choose one of: crop, crop_flip"),
-        ({"scorer": "released"}, "released needs score_file"),
-        ({"score_high": "keeep"}, "did you mean 'keep'"),
-        ({"score_extra": "skip"}, "choose one of: error, ignore"),
-        ({"score_parts": 0}, "score_parts must lie in"),
-    ],
-)
-def test_bad_values_are_refused_before_anything_is_trained(knobs: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Run(**knobs)
+BAD = [
+    ({"fraction": 0.0}, r"fraction must lie in \(0, 1\], got 0"),
+    ({"fraction": 1.5}, r"fraction must lie in \(0, 1\], got 1.5"),
+    ({"tau": 0.0}, "tau must lie in"),
+    ({"tau": 1e300}, "tau must lie in"),
+    ({"alpha": -0.1}, "alpha must lie in"),
+    ({"alpha": 1.1}, r"alpha must lie in \[0, 1\]"),
+    ({"epochs": 1.5}, "epochs must be int, got 1.5"),
+    ({"epochs": 10**9}, "epochs must lie in"),
+    ({"score_runs": 10**5}, "score_runs must lie in"),
+    ({"seed": True}, "seed must be int"),
+    ({"dataset": "digit"}, "did you mean 'digits'"),
+    ({"student": "resnet9"}, "did you mean 'resnet8'"),
+    ({"scorer": "forgeting"}, "did you mean 'forgetting'"),
+    ({"feature_loss": "vid", "loss": "cross_entropy"}, "needs a teacher"),
+    ({"lr": float("nan")}, "lr must be float"),
+    ({"milestones": (-1,)}, "milestones are epochs from 1 on"),
+    ({"selection": "ccs", "fraction": 0.95}, "hard_cut 0.1 leaves fewer"),
+    ({"selection": "ccs", "centre": 0.5}, "selection ccs does not heed centre"),
+    ({"selection": "ccs", "class_balanced": False}, "selection ccs does not heed class_balanced"),
+    ({"selection": "infobatch", "fraction": 0.05}, "infobatch keeps at least 0.1"),
+    ({"selection": "infobatch", "scorer": "el2n"}, "not by scorer el2n"),
+    ({"loss": "squared_error", "selection": "ccs"}, "regression"),
+    ({"loss": "squared_error", "scorer": "el2n"}, "regression"),
+    ({"loss": "dkd(target_wieght=2)"}, "did you mean 'target_weight'"),
+    ({"loss": "kd(beta=2)"}, "loss kd has no options, got beta"),
+    ({"scorer": "el2n(at=soon)"}, "at of scorer el2n must be a number"),
+    ({"scorer": "released(high=keeep)"}, "did you mean 'keep'"),
+    ({"weighting": "free(ce=0.1, kd=9)", "alpha": 0.7}, "alpha would be ignored"),
+    ({"teacher_recipe": "ephocs=3"}, "did you mean 'epochs'"),
+    ({"teacher_recipe": "lr=fast"}, "teacher_recipe lr must be float"),
+    ({"score_recipe": {"schedule": "cosin"}}, "did you mean 'cosine'"),
+    ({"teacher_recipe": "budget=steps"}, "cannot set budget"),
+    ({"kept_file": "ids.csv", "fraction": 0.5}, "leave scorer, fraction and selection out"),
+    ({"device": "gpu"}, "device must be auto, cpu, cuda"),
+    ({"device": "cpu:1"}, "device must be auto, cpu, cuda"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), BAD)
+def test_bad_values_are_refused_before_anything_is_trained(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        Run(**fields)
+    assert "\n" not in str(error.value)
+
+
+UNFIT = [
+    ({"dataset": "diabetes"}, "does not fit dataset diabetes, which has a continuous target"),
+    ({"loss": "squared_error"}, "does not fit dataset digits, which has classes"),
+    ({"fraction": 0.002}, "class"),
+    ({"feature_loss": "at"}, "1x1"),
+    ({"scorer": "released", "fraction": 0.5}, r'scorer="released\(file=PATH.csv\)"'),
+    ({"scorer": "difficulty(views=10000000)", "fraction": 0.5, "augment": "crop"}, "views must lie in"),
+    ({"scorer": "memorization(subsets=1000000)", "fraction": 0.5}, "subsets must lie in"),
+    ({"scorer": "difficulty(views=3)", "fraction": 0.5}, "choose augment crop or crop_flip"),
+    ({"scorer": "el2n", "fraction": 0.5, "epochs": 10**6, "score_runs": 1000}, "GB"),
+    ({"kept_file": "nowhere.csv"}, "nowhere.csv"),
+    ({"device": "cuda:7"}, "device cuda:7"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), UNFIT)
+def test_what_cannot_work_is_refused_before_the_teacher_is_trained(fields: dict, message: str) -> None:
+    with pytest.raises((ValueError, OSError), match=message):
+        check(Run(**fields))
 
 
 def test_an_unknown_knob_raises() -> None:
@@ -121,37 +172,61 @@ def test_an_unknown_knob_raises() -> None:
         Run(fractoin=0.5)  # type: ignore[call-arg]
 
 
-def test_a_class_that_would_vanish_is_named(store: Store) -> None:
-    with pytest.raises(ValueError, match="class"):
-        run(Run(epochs=1, fraction=0.002), store)
+def test_a_dict_is_as_good_as_a_run(store: Store) -> None:
+    assert as_run({"seed": 3}) == Run(seed=3)
+    with pytest.raises(ValueError, match="did you mean 'fraction'"):
+        run({"fracton": 0.1}, store)
+    with pytest.raises(ValueError, match="a Run or a dict"):
+        run("digits", store)  # type: ignore[arg-type]
 
 
-def test_same_seed_same_row_and_another_seed_another(store: Store) -> None:
-    first, again, other = (run(Run(**SHORT, seed=s), store) for s in (3, 3, 4))
-    assert {**first, "seconds": 0} == {**again, "seconds": 0}
+def test_numpy_numbers_are_numbers() -> None:
+    assert Run(seed=np.int64(3), fraction=np.float64(0.5)) == Run(seed=3, fraction=0.5)  # type: ignore[arg-type]
+
+
+def test_a_recipe_may_be_a_dict() -> None:
+    changes = {"milestones": (30, 40), "lr": 0.01, "schedule": "steps"}
+    assert Run(teacher_recipe=changes).teacher_recipe == "lr=0.01, milestones=[30, 40], schedule=steps"  # type: ignore[arg-type]
+
+
+COSTS = ("seconds", "student_seconds", "teacher_seconds", "score_seconds", "cache_seconds", "cache_images")
+
+
+def without_costs(row: dict) -> dict:
+    return {name: value for name, value in row.items() if name not in COSTS}
+
+
+def test_same_seed_same_row_and_another_seed_another(store: Store, tmp_path: Path) -> None:
+    first, other = (run(Run(**SHORT, seed=s), store) for s in (3, 4))
+    again = run(Run(**SHORT, seed=3), Store(tmp_path))
+    assert without_costs(first) == without_costs(again)
     assert first["train_loss"] != other["train_loss"]
 
 
-def test_a_run_in_company_gives_the_row_it_gives_alone(store: Store) -> None:
+def test_a_run_is_stored_and_read_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = run(Run(**SHORT, seed=11), store)
+    monkeypatch.setattr("kdlib.experiments.run.train_batched", lambda *a, **k: pytest.fail("trained again"))
+    assert run({**SHORT, "seed": 11}, str(store.root)) == row
+
+
+def test_a_run_side_by_side_gives_the_row_it_gives_alone(store: Store) -> None:
     runs = [
         Run(**SHORT, seed=s, loss=loss, alpha=a) for s in (0, 1) for loss, a in (("kd", 0.3), ("cross_entropy", 0.5))
     ]
-    assert len({company_key(r) for r in runs}) == 1
-    for r, row in zip(runs, run_together(runs, store), strict=True):
-        alone = run(r, store)
+    assert len({batch_key(r) for r in runs}) == 1
+    for r, row in zip(runs, train_together(runs, store), strict=True):
+        [alone] = train_together([r], store)
         assert row["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-4)
         assert abs(row["test_acc"] - alone["test_acc"]) <= 100 / 450 + 1e-6  # one test image at most
 
 
-def test_knobs_without_effect_share_a_row() -> None:
-    plain = Run(loss="cross_entropy")
-    assert describe(plain) == describe(Run(loss="cross_entropy", alpha=0.9, teacher="resnet8"))
-    assert describe(Run()) != describe(Run(alpha=0.9))
-    assert describe(Run()) == describe(Run(device="cpu", compile=True)), "how a run is computed does not identify it"
-    assert describe(Run(scorer="el2n", fraction=1.0)) == describe(Run(scorer="aum", fraction=1.0))
-    assert describe(Run(scorer="el2n", fraction=0.5)) != describe(Run(scorer="aum", fraction=0.5))
-    random_cut = {"selection": "ccs", "fraction": 0.5}  # its cut is by AUM, of the scored network
-    assert describe(Run(**random_cut)) != describe(Run(**random_cut, score_model="resnet8"))
+def test_runs_of_other_scores_train_side_by_side_and_those_of_other_data_do_not() -> None:
+    base = Run(**SHORT, scorer="el2n")
+    for change in ({"scorer": "memorization(subsets=4)"}, {"score_model": "resnet8"}, {"seed": 5}, {"alpha": 0.1}):
+        assert batch_key(dataclasses.replace(base, **change)) == batch_key(base) is not None
+    noisy = dataclasses.replace(base, label_noise=0.1)
+    assert batch_key(noisy) != batch_key(dataclasses.replace(noisy, seed=5)), "each seed has labels of its own"
+    assert batch_key(dataclasses.replace(base, feature_loss="rkd")) is None
 
 
 def test_medium_window_leaves_out_both_ends(store: Store) -> None:
@@ -165,9 +240,6 @@ def test_a_diverging_run_says_so(store: Store) -> None:
 
 
 def test_a_folder_of_images_runs(tmp_path: Path, store: Store) -> None:
-    import numpy as np
-    from PIL import Image
-
     rng = np.random.default_rng(0)
     for label in range(2):
         for i in range(20):
@@ -184,3 +256,103 @@ def test_presets_are_valid_runs() -> None:
         run_ = Run(**preset.fixed)
         assert preset.seeds and all(0 < f <= 1 for f in preset.fractions)
         assert dataclasses.replace(run_, seed=preset.seeds[-1], fraction=preset.fractions[0])
+        for scorer in preset.scorers:
+            assert Run(**{"scorer": scorer, **preset.fields_for(scorer)}).method("scorer")[0] == scorer
+
+
+# -- losses with options
+
+
+def test_options_reach_the_loss_and_its_warm_up() -> None:
+    student, teacher = (torch.randn(6, 5, generator=torch.Generator().manual_seed(s)) * 4 for s in (0, 1))
+    labels, weights = torch.arange(6) % 5, {"target_weight": 0.3, "non_target_weight": 2.5, "warmup_epochs": 8.0}
+    objective = Objective(Run(loss="dkd(target_weight=0.3, non_target_weight=2.5, warmup_epochs=8)"), None)
+    for epoch in (1, 4, 8, 20):
+        expected = dkd(student, teacher, labels, alpha=0.5, tau=4.0, epoch=epoch, **weights)
+        assert torch.equal(objective.at_epoch(epoch)(student, teacher, labels), expected)
+    assert objective.at_epoch(8) is objective is not objective.at_epoch(7)
+
+
+def test_free_weights_reach_the_loss() -> None:
+    student, teacher = (torch.randn(6, 5, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
+    labels = torch.arange(6) % 5
+    found = Objective(Run(weighting="free(ce=0.1, kd=9)"), None)(student, teacher, labels)
+    parts = [
+        Objective(Run(weighting=f"free(ce={c}, kd={k})"), None)(student, teacher, labels) for c, k in ((1, 0), (0, 1))
+    ]
+    torch.testing.assert_close(found, 0.1 * parts[0] + 9 * parts[1])
+
+
+def test_class_std_is_computed_once_for_runs_side_by_side(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr("kdlib.experiments.run.class_std", lambda *a: calls.append(1) or class_std(*a))  # type: ignore[func-returns-value]
+    rules = ("classwise_std", "classwise_std_dataset_mean")
+    runs = [Run(**SHORT, reshape=rule, tau=tau) for rule in rules for tau in (2.0, 4.0)]
+    rows = train_together(runs, store)
+    assert len(calls) == 1 and len({row["train_loss"] for row in rows}) == 4
+    side = TeacherSide(Run(**SHORT), store)
+    assert side.class_std.shape == (10,) and (side.class_std > 0).all()
+
+
+# -- students and teachers as networks
+
+
+def test_a_kept_student_comes_back_with_its_curves(store: Store) -> None:
+    r = Run(**SHORT, seed=21)
+    row, student = run(r, store), load_student(r, store)
+    data = dataset_of(r)
+    assert float(accuracy(predict(student, data.test_x, data), data.test_y)) == pytest.approx(row["test_acc"])
+    curves = student_of(r, store)
+    assert curves["curve/loss"].shape == curves["curve/rate"].shape == (1, 2)
+    assert curves["curve/loss"][0, -1] == pytest.approx(row["train_loss"], rel=1e-4)
+
+
+def test_a_teacher_comes_back(store: Store) -> None:
+    r = Run(**SHORT, seed=21)
+    data = dataset_of(r)
+    found = accuracy(predict(load_teacher(r, store), data.test_x, data), data.test_y)
+    assert float(found) == pytest.approx(run(r, store)["teacher_acc"])
+
+
+def test_a_shipped_teacher_is_found_before_one_is_trained(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    r = Run(**SHORT, seed=22)
+    expected = run(r, store)
+    shop = workshop(r, store)
+    monkeypatch.setattr(teachers, "folder", lambda: tmp_path / "teachers")
+    teachers.ship("digits_mlp_s0", networks(teacher_runs(r), shop), shop.describe(teacher_runs(r)), {"commit": "none"})
+    monkeypatch.setattr(
+        "kdlib.training.reference_runs.train_batched", lambda *a, **k: pytest.fail("a teacher was trained")
+    )
+    row = run(r, Store(tmp_path / "store"))
+    assert {**without_costs(row)} == {**without_costs(expected)} and row["teacher_images"] == expected["teacher_images"]
+
+
+def test_a_list_of_samples_takes_the_place_of_a_selection(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "kept.csv"
+    file.write_text("id\n" + "\n".join(str(i) for i in range(0, 1347, 5)))
+    r = Run(epochs=2, lr=0.02, kept_file=str(file))
+    assert kept_samples(r, store).tolist() == list(range(0, 1347, 5))
+    assert run(r, store)["kept"] == 270
+    moved = file.rename(tmp_path / "elsewhere.csv")
+    assert describe(Run(epochs=2, lr=0.02, kept_file=str(moved))) == {**describe_of(moved)}
+    for text, message in (("row\n1", "needs a column `id`"), ("id\n5000", "ids must lie in"), ("id\n1\n1", "twice")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            check(Run(kept_file=str(file)))
+
+
+def describe_of(file: Path) -> dict:
+    return describe(Run(epochs=2, lr=0.02, kept_file=str(file)))
+
+
+def test_costs_stand_in_columns_of_their_own(tmp_path: Path) -> None:
+    rows = [run(Run(**SHORT, scorer="el2n", score_runs=2, seed=s), Store(tmp_path)) for s in (0, 1)]
+    for row in rows:
+        assert row["student_images"] == 2 * 269 and row["teacher_images"] == 2 * 1347
+        assert row["score_images"] == 2 * 2 * 1347
+        assert row["student_seconds"] + row["cache_seconds"] == pytest.approx(row["seconds"], abs=0.01)
+    assert rows[0]["cache_images"] >= 269 > 0
+    alone = run(Run(**SHORT, loss="cross_entropy"), Store(tmp_path))
+    assert alone["teacher_images"] == alone["score_images"] == alone["cache_images"] == 0
