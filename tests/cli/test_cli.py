@@ -40,7 +40,10 @@ def own_store(tmp_path, monkeypatch):
         ("run --dataset digit", "unknown dataset 'digit'; did you mean 'digits'?"),
         ("run --student resnet21", "unknown student 'resnet21'; did you mean 'resnet"),
         ("run --scorer forgeting", "did you mean 'forgetting'?"),
-        ("run --loss dkd(non_target_wieght=2)", "unknown option of loss dkd 'non_target_wieght'; did you mean 'non_target_weight'?"),
+        (
+            "run --loss dkd(target_wieght=2)",
+            "unknown option of loss dkd 'target_wieght'; did you mean 'target_weight'?",
+        ),
         ("run --loss kd(weight=2)", "loss kd has no options, got weight"),
         ("run --loss dkd(2)", "expected option=value, got '2'"),
         ("run --loss dkd(non_target_weight=many)", "non_target_weight of loss dkd must be a number, got 'many'"),

@@ -243,7 +243,9 @@ def test_without_a_table_the_message_says_how_to_name_one(pictures: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["of Feldman, 2020.csv", "scores (old).csv", "it's.csv", "all=[1, 2.csv"])
-def test_any_file_name_survives_the_text_of_the_scorer(name: str, published: Callable[..., Run], tmp_path: Path) -> None:
+def test_any_file_name_survives_the_text_of_the_scorer(
+    name: str, published: Callable[..., Run], tmp_path: Path
+) -> None:
     r = published(SCORES, name=name, options={"parts": 1})
     assert table_of(r) == tmp_path / name and Run(**asdict(r)) == r
     assert kept_samples(r, Store(tmp_path / "store")).tolist() == best(SCORES)

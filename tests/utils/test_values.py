@@ -24,7 +24,9 @@ def test_commas_inside_brackets_and_quotes_do_not_split(text: str, parts: list[s
     assert split_commas(text) == parts
 
 
-@pytest.mark.parametrize("word", ["a, b", "(a", "b)", "it's", 'say "no"', "both ' and \"", "1e3", "true", r"a\b", "a=b"])
+@pytest.mark.parametrize(
+    "word", ["a, b", "(a", "b)", "it's", 'say "no"', "both ' and \"", "1e3", "true", r"a\b", "a=b"]
+)
 def test_any_word_survives_the_text_of_a_call(word: str) -> None:
     options = {"file": word, "parts": 2}
     assert split_call(call_text("released", options)) == ("released", options)
