@@ -3,8 +3,8 @@
     python benchmarks/gpu.py [--out FOLDER] [--minutes 9] [--dry-run]
 
 Writes `results.json` (after every part, so that nothing is lost) and `profile.txt` into the folder. Images are random: the
-work is the same. Parts: the device's peaks; one step on GPU and CPU, recorded and not, alone and in company; the
-conventional loop on this GPU; companies of 1 to 32 ResNet-32 students, step by step and as CUDA graphs; several processes
+work is the same. Parts: the device's peaks; one step on GPU and CPU, recorded and not, alone and side by side; the
+conventional loop on this GPU; 1 to 32 ResNet-32 students side by side, step by step and as CUDA graphs; several processes
 side by side. `--dry-run` does the same with a small network, on the CPU if there is no GPU.
 """
 
@@ -35,7 +35,7 @@ from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.losses import kd
 from kdlib.models import build
 from kdlib.training.cuda_graphs import GraphedStep
-from kdlib.training.logit_cache import LogitBank
+from kdlib.training.logit_cache import LogitCache
 from kdlib.training.loop import Loop, Member
 from kdlib.training.recipe import Recipe
 from kdlib.utils.devices import resolve_device
@@ -54,7 +54,7 @@ class Plan:
     kept: int = 6_400
     batch: int = 64
     epochs: int = 3
-    companies: tuple[int, ...] = (1, 4, 8, 16, 32)
+    together: tuple[int, ...] = (1, 4, 8, 16, 32)
     processes: tuple[int, ...] = (2, 4)
     side_by_side: int = 8
     loaders: tuple[int, ...] = (4, 8, 16)
@@ -63,7 +63,7 @@ class Plan:
 
 
 DRY = Plan(
-    model="resnet8", classes=5, size=8, images=400, kept=160, batch=16, epochs=1, companies=(1, 2), processes=(2,),
+    model="resnet8", classes=5, size=8, images=400, kept=160, batch=16, epochs=1, together=(1, 2), processes=(2,),
     side_by_side=1, loaders=(0,), conventional_images=64, matrix=256,
 )  # fmt: skip
 
@@ -94,7 +94,7 @@ def recipe_for(plan: Plan, precision: str = "auto") -> Recipe:
 def loop_of(
     plan: Plan, data: Dataset, seeds: tuple[int, ...], device: torch.device, graphs: bool, precision: str = "auto"
 ) -> Loop:
-    """A company of KD students on the first `kept` images of each, with views that all share."""
+    """KD students side by side, on the first `kept` images of each, with views that all share."""
     members = [Member(network(plan, s), np.arange(plan.kept), s, kd, augment_seed=0) for s in seeds]
     loop = Loop(members, data, recipe_for(plan, precision), device)
     if not graphs:
@@ -102,9 +102,9 @@ def loop_of(
     return loop
 
 
-def bank_of(plan: Plan, data: Dataset, device: torch.device, folder: str) -> LogitBank:
+def cache_of(plan: Plan, data: Dataset, device: torch.device, folder: str) -> LogitCache:
     guide = network(plan, 99).requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return LogitBank(guide, data, "crop_flip", Path(folder) if folder else None)
+    return LogitCache(guide, data, "crop_flip", Path(folder) if folder else None)
 
 
 # -- parts
@@ -129,10 +129,12 @@ def peaks(plan: Plan, device: torch.device) -> dict:
     }
 
 
-def _weights(plan: Plan, data: Dataset, seeds: tuple[int, ...], device: torch.device, graphs: bool, bank: str) -> tuple:
+def _weights(
+    plan: Plan, data: Dataset, seeds: tuple[int, ...], device: torch.device, graphs: bool, folder: str
+) -> tuple:
     """Losses and weights of the first member after one epoch in float32."""
     loop = loop_of(plan, data, seeds, device, graphs, "float32")
-    loss = loop.epoch(0, bank_of(plan, data, device, bank), None)
+    loss = loop.epoch(0, cache_of(plan, data, device, folder), None)
     loop.stack.unstack([m.model for m in loop.members])
     flat = torch.cat([p.detach().float().cpu().flatten() for p in loop.members[0].model.parameters()])
     recorded = len(loop.take.recorded) if isinstance(loop.take, GraphedStep) else 0
@@ -149,8 +151,8 @@ def correctness(plan: Plan, device: torch.device) -> dict:
         cases = {
             "gpu, step by step": _weights(plan, data, (0,), device, False, ""),
             "gpu, recorded": _weights(plan, data, (0,), device, True, ""),
-            "gpu, recorded, bank": _weights(plan, data, (0,), device, True, folder),
-            "gpu, recorded, in company": _weights(plan, data, (0, 1, 2), device, True, ""),
+            "gpu, recorded, cached logits": _weights(plan, data, (0,), device, True, folder),
+            "gpu, recorded, side by side": _weights(plan, data, (0, 1, 2), device, True, ""),
         }
     torch.backends.cudnn.allow_tf32 = True
     return {
@@ -179,19 +181,19 @@ def conventional(plan: Plan, device: torch.device) -> dict:
 
 
 def rate(plan: Plan, members: int, graphs: bool, device: torch.device) -> dict:
-    """Images per second, over all members, of a company whose bank is filled; peak memory in GB."""
+    """Images per second, over all members, of students side by side whose cache is filled; peak memory in GB."""
     data = data_for(plan)
     with tempfile.TemporaryDirectory() as folder:
         loop = loop_of(plan, data, tuple(range(members)), device, graphs)
-        bank = bank_of(plan, data, device, folder)
+        cache = cache_of(plan, data, device, folder)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         first = time.perf_counter()
-        loop.epoch(0, bank, None)  # fills the bank, records the step
+        loop.epoch(0, cache, None)  # fills the cache, records the step
         wait(device)
         start = time.perf_counter()
         for _ in range(plan.epochs):
-            loop.epoch(0, bank, None)
+            loop.epoch(0, cache, None)
         wait(device)
         seconds = time.perf_counter() - start
     return {
@@ -202,11 +204,11 @@ def rate(plan: Plan, members: int, graphs: bool, device: torch.device) -> dict:
     }
 
 
-def companies(plan: Plan, device: torch.device) -> dict:
-    """Companies of growing size, step by step and recorded; larger ones are left out after the memory's end."""
+def together(plan: Plan, device: torch.device) -> dict:
+    """More and more students side by side, step by step and recorded; larger ones are left out after the memory's end."""
     found: dict[str, dict] = {}
     for graphs in (True, False):
-        for members in plan.companies:
+        for members in plan.together:
             try:
                 found[f"{members} {'recorded' if graphs else 'step by step'}"] = rate(plan, members, graphs, device)
             except torch.OutOfMemoryError as error:
@@ -220,7 +222,7 @@ def _neighbour(plan: Plan, members: int, device: str) -> float:
 
 
 def processes(plan: Plan, device: torch.device) -> dict:
-    """Images per second of several processes side by side, a company each (their start-up is left out)."""
+    """Images per second of several processes side by side, several students each (their start-up is left out)."""
     found = {}
     for count in plan.processes:
         with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
@@ -237,10 +239,10 @@ def profile(plan: Plan, device: torch.device) -> dict:
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     short = dataclasses.replace(plan, kept=min(plan.kept, 10 * plan.batch))
     data = data_for(short)
-    loop, bank = loop_of(short, data, (0, 1), device, False), bank_of(short, data, device, "")
-    loop.epoch(0, bank, None)
+    loop, cache = loop_of(short, data, (0, 1), device, False), cache_of(short, data, device, "")
+    loop.epoch(0, cache, None)
     with torch_profile(activities=kinds) as watched:
-        loop.epoch(0, bank, None)
+        loop.epoch(0, cache, None)
         wait(device)
     return {"table": watched.key_averages().table(sort_by=f"self_{device.type}_time_total", row_limit=40)}
 
@@ -249,7 +251,7 @@ PARTS: dict[str, Callable[[Plan, torch.device], dict]] = {
     "peaks": peaks,
     "correctness": correctness,
     "conventional": conventional,
-    "companies": companies,
+    "together": together,
     "processes": processes,
     "profile": profile,
 }
@@ -257,7 +259,7 @@ PARTS: dict[str, Callable[[Plan, torch.device], dict]] = {
 
 def summary(plan: Plan, results: dict) -> dict:
     """The three figures of the table: ratio to the conventional loop, hours for the panel, share of the peak."""
-    rates = [r["images_per_s"] for r in results.get("companies", {}).values() if "images_per_s" in r]
+    rates = [r["images_per_s"] for r in results.get("together", {}).values() if "images_per_s" in r]
     rates += list(results.get("processes", {}).get("images_per_s", {}).values())
     if not rates:
         return {}

@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from kdlib import PRESETS, Run, Store, run
-from kdlib.experiments import run as experiment
+from kdlib.experiments.fingerprint import describe
 from kdlib.experiments.grid import export_rows, sweep
 from kdlib.utils import paths
 
 PRUNINGS = {
     "random": {"scorer": "random"},
-    "forgetting": {"scorer": "forgetting", "centre": 1.0},
+    "forgetting": {"scorer": "forgetting"},
     "medium": {"scorer": "difficulty", "centre": 0.5},
 }
 LOSSES = {"loss": ["cross_entropy", "kd"], "alpha": [0.5, 1.0]}  # without a teacher alpha is idle: three runs, not four
@@ -63,10 +63,12 @@ def of_the_study(row: dict) -> bool:
 def exchange(store: Store) -> None:
     """Store and results file learn each other's rows, so that nothing is trained twice and nothing is lost."""
     for known, row in committed_runs():
-        if store.row(experiment.describe(known)) is None:
-            store.add_row(experiment.describe(known), row)
+        described = describe(known)
+        if row.get("rules") == described["rules"] and store.row(described) is None:
+            store.add_row(described, row)
     rows = [row for row in store.rows() if of_the_study(row)]
-    export_rows(sorted(rows, key=lambda row: [row[name] for name in ORDER]), RESULTS)
+    if rows:
+        export_rows(sorted(rows, key=lambda row: [row[name] for name in ORDER]), RESULTS)
 
 
 def study(store: Store, seeds: tuple[int, ...], fractions: tuple[float, ...], workers: int) -> None:

@@ -3,11 +3,11 @@
     python benchmarks/paper_on_gpu.py --minutes 50 [--seeds 1] [--workers 1] [--results FILE] [--dry-run]
 
 The paper is "Distilling the Knowledge in Data Pruning", the recipe the `paper` preset: ResNet-32, 240 epochs, batch 64,
-rate 0.05 divided by 10 after epochs 150, 180 and 210, tau 4, alpha 0.5. First comes the teacher, whose training gives the
-scores as well, then f = 0.1, 0.3, 0.5, 0.7 with random and forgetting, with and without KD, then every other point of the
-panel. Runs of equal f train side by side. It stops at the time limit, keeps finished runs as rows and unfinished ones as
-checkpoints (at most a minute old), and goes on there when the same command is given again. `--dry-run` does all of it with
-small networks on the digits, on any device.
+rate 0.05 divided by 10 after epochs 150, 180 and 210, tau 4, alpha 0.5. First comes the teacher, then f = 0.1, 0.3, 0.5, 0.7
+with random and forgetting, with and without KD, then every other point of the panel. Runs of equal f train side by side. It
+stops at the time limit, keeps finished runs as rows and unfinished ones as checkpoints (at most a minute old), and goes on
+there when the same command is given again. The results file holds the rows of this study only. `--dry-run` does all of it
+with small networks on the digits, on any device.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from kdlib import PRESETS, Run, Store
-from kdlib.experiments.grid import export_rows, sweep
-from kdlib.experiments.run import dataset_of, teacher_runs
+from kdlib.experiments.fingerprint import describe, teacher_runs
+from kdlib.experiments.grid import export_rows, points, sweep
+from kdlib.experiments.run import workshop
+from kdlib.training.reference_runs import networks
 
 LOSSES = ["cross_entropy", "kd"]
+POINT = ("fraction", "scorer", "loss", "seed")  # what tells one point of the panel from another
 EXPECTED = {"teacher": 71.6, "cross_entropy": 39.8, "kd": 56.8}  # percent, the paper; students: random, f = 0.1
 DRY = {
     "dataset": "digits", "epochs": 8, "batch_size": 64, "lr": 0.05, "schedule": "steps", "milestones": (5, 6, 7),
-    "augment": "crop", "score_augment": "crop", "augment_seed": 0, "eval_every": 4,
+    "augment": "crop", "augment_seed": 0, "eval_every": 4,
 }  # fmt: skip
 
 
@@ -72,10 +75,15 @@ def stages(seeds: list[int], fractions: list[float]) -> Iterator[tuple[str, dict
 
 def train_teacher(fixed: dict, store: Store) -> float:
     """The teacher's test accuracy in percent, trained or fetched."""
-    from kdlib.training.reference_runs import full_runs
-
     r = Run(**fixed)
-    return float(full_runs(teacher_runs(r), dataset_of(r), store, r.device)["test_acc"][0])
+    return float(networks(teacher_runs(r), workshop(r, store))["test_acc"][0])
+
+
+def rows_of_the_study(fixed: dict, seeds: list[int], fractions: list[float], store: Store) -> list[dict]:
+    """The finished rows of the study's own points, in the order of `stages`: a store may hold other rows, too."""
+    asked = dict.fromkeys(r for _, grid in stages(seeds, fractions) for r in points(Run, grid, fixed))
+    found = ((r, store.row(describe(r))) for r in asked)
+    return [{**row, **{name: getattr(r, name) for name in POINT}} for r, row in found if row is not None]
 
 
 def report(rows: list[dict]) -> None:
@@ -101,13 +109,14 @@ def drive(arguments: argparse.Namespace, fixed: dict, fractions: list[float], st
             for title, grid in stages(seeds, fractions):
                 print(f"{title} (after {time.monotonic() - start:.0f} s)", flush=True)
                 sweep(grid, workers=arguments.workers, store=store, **fixed)
-                export_rows(store.rows(), arguments.results)
+                export_rows(rows_of_the_study(fixed, seeds, fractions, store), arguments.results)
     except TimeUp:
         print(f"time is up after {time.monotonic() - start:.0f} s; the same command goes on from here")
         return False
     finally:
-        export_rows(store.rows(), arguments.results)
-        report(store.rows())
+        rows = rows_of_the_study(fixed, seeds, fractions, store)
+        export_rows(rows, arguments.results)
+        report(rows)
     return True
 
 
@@ -115,8 +124,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=50.0, help="stop after so many minutes")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0, 1, ... of each point")
-    parser.add_argument("--workers", type=int, default=1, help="processes that share the GPU, a company of runs each")
-    parser.add_argument("--store", type=Path, default=None, help="folder of teachers, banks, checkpoints and rows")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the GPU, each with several runs")
+    parser.add_argument(
+        "--store", type=Path, default=None, help="folder of teachers, cached logits, checkpoints and rows"
+    )
     parser.add_argument("--results", type=Path, default=Path("data/results/cifar100_paper.jsonl"))
     parser.add_argument("--dry-run", action="store_true", help="small networks on digits instead, anywhere")
     return parser.parse_args(argv)

@@ -28,8 +28,8 @@ from kdlib.data import datasets
 from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.losses import kd
 from kdlib.models import build
-from kdlib.training.logit_cache import LogitBank
-from kdlib.training.loop import Member, train_company
+from kdlib.training.logit_cache import LogitCache
+from kdlib.training.loop import Member, train_batched
 from kdlib.training.recipe import Recipe
 from kdlib.utils import paths
 
@@ -40,7 +40,7 @@ BATCH, LR, CLASSES = 64, 0.05, 100
 class Task:
     """KD training of one student on all of the images in `file` with an equal network as its teacher.
 
-    `bank`: folder of the logit bank, "" for a teacher forward in every step; `workers`: of the DataLoader; `precision` and
+    `cache`: folder of the logit cache, "" for a teacher forward in every step; `workers`: of the DataLoader; `precision` and
     `compile`: of the engine.
     """
 
@@ -48,7 +48,7 @@ class Task:
     file: str
     epochs: int = 1
     seed: int = 0
-    bank: str = ""
+    cache: str = ""
     workers: int = 0
     precision: str = "float32"
     compile: bool = False
@@ -91,10 +91,10 @@ def engine(task: Task) -> None:
     shared = {"schedule": "constant", "augment": "crop_flip", "eval_every": 10**6}
     recipe = Recipe(task.epochs, BATCH, LR, precision=task.precision, compile=task.compile, **shared)
     guide = teacher(task.model).to(memory_format=torch.channels_last)
-    bank = LogitBank(guide, data, "crop_flip", Path(task.bank) if task.bank else None)
+    cache = LogitCache(guide, data, "crop_flip", Path(task.cache) if task.cache else None)
     student = build(task.model, CLASSES, 3, 32, seed=task.seed)
     member = Member(student, np.arange(len(data.train_y)), task.seed, kd, augment_seed=0)
-    train_company([member], data, recipe, teacher=bank, device="cpu")
+    train_batched([member], data, recipe, teacher=cache, device="cpu")
 
 
 def conventional(task: Task) -> None:
@@ -119,7 +119,7 @@ def measured(side: str, task: Task) -> tuple[float, float]:
 
 def _warm_up(side: str, task: Task, meeting: str, count: int) -> None:
     """One task, and then a wait for all other processes, so that each of them has done one."""
-    SIDES[side](dataclasses.replace(task, bank=tempfile.mkdtemp(dir=meeting)))
+    SIDES[side](dataclasses.replace(task, cache=tempfile.mkdtemp(dir=meeting)))
     Path(meeting, f"{os.getpid()}.here").touch()
     while len(list(Path(meeting).glob("*.here"))) < count:
         time.sleep(0.01)

@@ -25,11 +25,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import torch
+
 from benchmarks import machine, sides
 from benchmarks.sides import CLASSES, Task
-from kdlib.training.recipe import PRECISIONS
 
 STUDENTS, CORES = 8, 2
+PEAKS = ("float32", "bfloat16")  # precisions whose limit is measured
 Peak = dict[str, float]  # precision -> GFLOP/s of one thread
 
 
@@ -99,29 +101,29 @@ def warm_up(model: str, folder: Path) -> Task:
 
 def variants(task: Task, quick: bool) -> dict[str, Task]:
     """The engine's ways to do the task; bfloat16 where the processor has it, compiled where there is time for compiling."""
-    afresh = replace(task, bank="")
-    found = {"bank filled": task, "teacher computed afresh": afresh}
+    afresh = replace(task, cache="")
+    found = {"cache filled": task, "teacher computed afresh": afresh}
     if machine.has_bfloat16():
-        found["bank filled, bfloat16"] = replace(task, precision="bfloat16")
+        found["cache filled, bfloat16"] = replace(task, precision="bfloat16")
     if not quick:
-        found["bank filled, compiled"] = replace(task, compile=True)
+        found["cache filled, compiled"] = replace(task, compile=True)
     return found
 
 
 def per_cpu_second(model: str, count: int, repeats: int, folder: Path, peak: Peak, quick: bool) -> list[Row]:
-    """KD training in one thread: the student that finds the bank filled, and the first, which fills it."""
+    """KD training in one thread: the student that finds the cache filled, and the first, which fills it."""
     file = folder / f"{model}.npz"
     kind = sides.save_images(count, file)
-    tasks = variants(Task(model, str(file), bank=str(folder / f"bank-{model}")), quick)
+    tasks = variants(Task(model, str(file), cache=str(folder / f"cache-{model}")), quick)
     times: dict[str, list[float]] = {name: [] for name in ("conventional", *tasks)}
     with ExitStack() as stack:
         begin = warm_up(model, folder)
         ours, theirs = (stack.enter_context(sides.workers(side, 1, 1, begin)) for side in ("engine", "conventional"))
-        for task in tasks.values():  # fills the bank, compiles
+        for task in tasks.values():  # fills the cache, compiles
             ours.submit(sides.measured, "engine", task).result()
         for _ in range(repeats):
             times["conventional"].append(
-                theirs.submit(sides.measured, "conventional", tasks["bank filled"]).result()[0]
+                theirs.submit(sides.measured, "conventional", tasks["cache filled"]).result()[0]
             )
             for name, task in tasks.items():
                 times[name].append(ours.submit(sides.measured, "engine", task).result()[0])
@@ -131,9 +133,9 @@ def per_cpu_second(model: str, count: int, repeats: int, folder: Path, peak: Pea
 
 def _rate_row(model: str, name: str, task: Task, rates: dict[str, tuple[float, ...]], peak: Peak, kind: str) -> Row:
     forward, both = machine.flops(model, CLASSES, 3, 32)
-    work = both if task.bank else both + forward
+    work = both if task.cache else both + forward
     ratio = tuple(a / b for a, b in zip(rates[name], rates["conventional"], strict=True))
-    target = "1.8x / 2.2x" if task.bank else ""
+    target = "1.8x / 2.2x" if task.cache else ""
     limit, note = peak[task.precision] * 1e9 / work, f"{kind}, images per CPU-second"
     title = f"{model}, KD, one thread, {name}"
     return Row(title, "images/CPU s", rates[name], rates["conventional"], ratio, target, limit, note)
@@ -153,7 +155,7 @@ def fastest_loader(task: Task, begin: Task, candidates: tuple[int, ...]) -> int:
 
 
 def sweep(count: int, repeats: int, folder: Path, peak: Peak, loader: int, load: bool, targets: str) -> list[Row]:
-    """Eight ResNet-8 students on two cores, wall clock: the engine's two processes with an empty bank to begin with."""
+    """Eight ResNet-8 students on two cores, wall clock: the engine's two processes with an empty cache to begin with."""
     file = str(folder / f"sweep-{count}.npz")
     kind = sides.save_images(count, Path(file))
     precisions = ["float32", *(["bfloat16"] if machine.has_bfloat16() else [])]
@@ -166,8 +168,8 @@ def sweep(count: int, repeats: int, folder: Path, peak: Peak, loader: int, load:
         ours = stack.enter_context(sides.workers("engine", CORES, 1, begin))
         for repeat in range(repeats):
             for name in walls:
-                bank = str(folder / f"bank-{count}-{name}-{repeat}")
-                tasks = [Task("resnet8", file, seed=i, bank=bank, workers=loader) for i in range(STUDENTS)]
+                cache = str(folder / f"cache-{count}-{name}-{repeat}")
+                tasks = [Task("resnet8", file, seed=i, cache=cache, workers=loader) for i in range(STUDENTS)]
                 if name != "conventional":
                     tasks = [replace(task, precision=name) for task in tasks]
                 with surroundings():
@@ -241,25 +243,24 @@ MEMORY_OF_TRAINING = """
 import numpy as np
 from pathlib import Path
 from kdlib import load, losses, models
-from kdlib.training import logit_cache as bank
-from kdlib.training import recipe
+from kdlib.training import logit_cache, recipe
 from kdlib.training import loop as training
 data, keep = load("cifar100"), np.arange(0, 50000, 100)
 student, guide = (models.build("resnet8", 100, 3, 32, seed=s) for s in (0, 1))
-logits = bank.LogitBank(guide, data, "crop_flip", Path({store!r}) / "banks")
+logits = logit_cache.LogitCache(guide, data, "crop_flip", Path({store!r}) / "caches")
 training.train(student, data, keep, recipe.Recipe(epochs=1, augment="crop_flip"), seed=0, loss=losses.kd, teacher=logits)
 """
 
 
 def memory(folder: Path, quick: bool) -> Row:
     """A CIFAR-100 run on all 60,000 images in memory: through `kdlib.run`, or only its training where it is to be quick."""
-    name, target = "peak memory of a CIFAR-100 run on CPU", "1.5 GB beyond the bank"
+    name, target = "peak memory of a CIFAR-100 run on CPU", "1.5 GB beyond the cache"
     if not Path("/proc/self/smaps").exists() or not (sides.paths.data() / "raw" / "cifar100").is_dir():
         return Row(name, "GB", target=target, note="open: needs Linux and data/raw/cifar100")
     code = MEMORY_OF_TRAINING if quick else MEMORY
     process = machine.python(code.format(store=str(folder / "memory")), OMP_NUM_THREADS="1")
-    total, beyond = machine.peak_memory(process, mapped="/banks/")
-    note = f"GB beyond the bank; {total / 1e9:.2f} with its pages; " + (
+    total, beyond = machine.peak_memory(process, mapped="/caches/")
+    note = f"GB beyond the cache; {total / 1e9:.2f} with its pages; " + (
         "training only" if quick else "teacher included"
     )
     return Row(name, "GB", (beyond / 1e9,), target=target, note=note)
@@ -302,7 +303,7 @@ PARTS: dict[str, Callable[[Size, Path, Peak], list[Row]]] = {
 
 def measure(size: Size, parts: Sequence[str], folder: Path) -> list[Row]:
     """The rows of these parts, each printed as it comes."""
-    peak = {name: machine.peak_gflops(dtype) for name, dtype in PRECISIONS.items() if dtype is not None}
+    peak = {name: machine.peak_gflops(getattr(torch, name)) for name in PEAKS}
     rates = ", ".join(f"{name} {rate:.0f}" for name, rate in peak.items())
     say(f"peak matrix product, one thread, GFLOP/s: {rates}\n\n{HEADER}")
     rows: list[Row] = []

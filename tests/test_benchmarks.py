@@ -13,6 +13,7 @@ from torchvision import transforms
 from benchmarks import gpu, machine, paper_on_gpu
 from benchmarks.conventional import Conventional, DistillKL, Images, loaders, one_cycle
 from benchmarks.throughput import Row
+from kdlib import Run, run
 from kdlib.experiments.grid import load_rows
 from kdlib.losses import kd
 from kdlib.models import build
@@ -58,13 +59,13 @@ def test_cpu_seconds_count_children_and_peak_memory_leaves_files_out(tmp_path: P
     assert machine.cpu_seconds() - before > 0.05
     if not Path("/proc/self/smaps").exists():
         pytest.skip("needs Linux")
-    folder = tmp_path / "banks"
+    folder = tmp_path / "caches"
     folder.mkdir()
     code = (
         "import numpy as np, time; a = np.ones(5_000_000);"
         f"m = np.memmap({str(folder / 'file')!r}, dtype=np.uint8, mode='w+', shape=60_000_000); m[:] = 1; time.sleep(1)"
     )
-    total, beyond = machine.peak_memory(machine.python(code), mapped="/banks/", every=0.02)
+    total, beyond = machine.peak_memory(machine.python(code), mapped="/caches/", every=0.02)
     assert 55e6 < total - beyond < 65e6 and beyond > 40e6
 
 
@@ -88,6 +89,7 @@ def test_a_part_that_fails_does_not_take_the_others_along(tmp_path: Path, monkey
 
 def test_the_papers_panel_stops_at_its_time_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     common = ["--dry-run", "--store", str(tmp_path / "store"), "--results", str(tmp_path / "rows.jsonl")]
+    other = run(Run(epochs=1, fraction=0.1, loss="cross_entropy"), tmp_path / "store")
     assert not paper_on_gpu.main([*common, "--minutes", "0.02"])
     assert "goes on from here" in capsys.readouterr().out
     assert paper_on_gpu.main([*common, "--minutes", "10"])
@@ -100,5 +102,6 @@ def test_the_papers_panel_stops_at_its_time_and_goes_on(tmp_path: Path, capsys: 
     }
     panel |= {(1.0, "random", loss) for loss in ("kd", "cross_entropy")}
     assert set(zip(rows.fraction, rows.scorer, rows.loss, strict=True)) == panel and len(rows) == len(panel)
+    assert other["epochs"] not in set(rows.epochs), "rows of other runs in the same store are not the study's"
     assert not paper_on_gpu.main([*common, "--minutes", "0"])  # no time at all: nothing is lost
     assert len(load_rows(tmp_path / "rows.jsonl")) == len(panel)

@@ -16,6 +16,7 @@ from kdlib.data import augment, datasets
 from kdlib.scorers import SCORERS
 from kdlib.selection import SELECTIONS, selection
 from kdlib.training import recipe
+from kdlib.training.signals import Recording
 from kdlib.utils.calls import call_text, check_options, options_of, options_text, split_call, split_options
 from kdlib.utils.errors import choose
 
@@ -254,6 +255,14 @@ def _check_together(r: Run) -> None:
     if r.kept_file and (r.scorer, r.fraction, r.selection) != ("random", 1.0, "window"):
         raise ValueError("kept_file names the kept samples; leave scorer, fraction and selection out")
     _check_selection(r)
+    recording_of(r)
+
+
+def recording_of(r: Run) -> Recording:
+    """How signals are recorded, by those options of the scorer that say so; ValueError for options that cannot work."""
+    known = {f.name for f in fields(Recording)}
+    options = {name: value for name, value in r.method("scorer")[1].items() if name in known}
+    return Recording(**options, augment=r.augment)
 
 
 def _check_regression(r: Run) -> None:

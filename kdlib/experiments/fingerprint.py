@@ -20,7 +20,7 @@ from kdlib import losses
 from kdlib.data import datasets
 from kdlib.data.augment import AUGMENTATIONS
 from kdlib.data.core import Dataset
-from kdlib.experiments.config import METHODS, Run
+from kdlib.experiments.config import METHODS, Run, recording_of
 from kdlib.experiments.rules import digest
 from kdlib.models import MODELS
 from kdlib.scorers import SCORERS, Scorer
@@ -130,9 +130,8 @@ def _needs_options(r: Run) -> dict[str, Any]:
 
 
 def recording(r: Run) -> Recording:
-    """How signals are recorded, by those options of the scorer that say so."""
-    known = {f.name for f in fields(Recording)}
-    return Recording(**{k: v for k, v in scorer_options(r).items() if k in known}, augment=r.augment)
+    """How signals are recorded, where scores are needed."""
+    return recording_of(r) if needs_scores(r) else Recording(augment=r.augment)
 
 
 def released_table(r: Run) -> tuple[np.ndarray, str]:

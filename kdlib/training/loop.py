@@ -1,7 +1,7 @@
 """The one training loop, for teachers, students and scored networks, for one run or for several of equal shape.
 
 Images are uint8 tensors in memory, cut and flipped a batch at a time; there is no DataLoader. An epoch draws its order and
-its views first, then asks the teacher for the logits of exactly those (sample, view) pairs (`bank.py` remembers them),
+its views first, then asks the teacher for the logits of exactly those (sample, view) pairs (`logit_cache.py` remembers them),
 and then takes its steps. Nothing waits for a number on the way: losses are summed on the device and read once an epoch.
 """
 
@@ -282,7 +282,7 @@ def train_batched(
 
 
 class Checkpoint(Protocol):
-    """Where a long run keeps its state (`teachers.StoredCheckpoint` keeps it in the store)."""
+    """Where a long run keeps its state (`checkpoint.StoredCheckpoint` keeps it in the store)."""
 
     def load(self, loop: Loop, recorder: Recorder | None, history: list) -> int: ...
     def save(self, loop: Loop, recorder: Recorder | None, history: list) -> None: ...

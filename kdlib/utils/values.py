@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 
@@ -16,13 +17,17 @@ def literal(text: str) -> Any:
         return text.strip()
 
 
+# A quoted text, or one letter; an apostrophe inside a word opens no quotation.
+_PIECE = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|.""", re.DOTALL)
+
+
 def split_commas(text: str) -> list[str]:
-    """The parts of `a,b,[c,d]` between the commas outside brackets: `a`, `b`, `[c,d]`."""
+    """The parts of `a,b,[c,d],'e,f'` between the commas outside brackets and quotes: `a`, `b`, `[c,d]`, `'e,f'`."""
     parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "[(") - (letter in "])")
-        if letter == "," and depth == 0:
+    for piece in _PIECE.findall(text):
+        depth += (piece in ("[", "(")) - (piece in ("]", ")"))
+        if piece == "," and depth == 0:
             parts.append("")
         else:
-            parts[-1] += letter
+            parts[-1] += piece
     return [part.strip() for part in parts if part.strip()]

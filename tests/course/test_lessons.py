@@ -57,7 +57,7 @@ def test_preset_comes_from_the_environment_first(monkeypatch):
 
 
 def test_preset_names_are_the_experiments():
-    from kdlib.experiments.run import PRESETS
+    from kdlib.experiments.config import PRESETS
 
     assert tuple(PRESETS) == lessons.PRESET_NAMES
 

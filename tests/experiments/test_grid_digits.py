@@ -13,7 +13,7 @@ from kdlib import Store, sweep
 from kdlib.experiments.grid import sweep as sweep_again
 from kdlib.utils import paths
 
-GRID = {"fraction": [0.1, 0.2], "loss": ["cross_entropy", "kd"], "seed": [0, 1]}  # a company for each fraction
+GRID = {"fraction": [0.1, 0.2], "loss": ["cross_entropy", "kd"], "seed": [0, 1]}  # one group for each fraction
 FIXED = {"epochs": 3, "scorer": "forgetting", "progress": False}
 MEASURED = ["kept", "steps", "teacher_acc", "test_acc", "test_acc_best", "train_loss", "status"]
 

@@ -88,11 +88,15 @@ def test_weightings_are_the_papers(batch):
         "convex": 0.7 * hard + 0.3 * soft,
         "alpha_on_ce": 0.3 * hard + 0.7 * soft,
         "additive": hard + 0.3 * soft,
+        "free": hard + soft,
     }
     assert set(expected) == set(WEIGHTINGS)
     for name, value in expected.items():
         torch.testing.assert_close(losses.kd(student, teacher, labels, alpha=0.3, weighting=name), value)
     torch.testing.assert_close(losses.kd(student, teacher, labels, weighting=(0.1, 9)), 0.1 * hard + 9 * soft)
+    weights = WEIGHTINGS["free"](0.3, ce=0.1, kd=9)
+    assert weights == (0.1, 9) == WEIGHTINGS["free"](0.9, ce=0.1, kd=9), "alpha is not read"
+    torch.testing.assert_close(losses.kd(student, teacher, labels, weighting=weights), 0.1 * hard + 9 * soft)
     two = losses.kd(student, teacher, labels, alpha=2, weighting="additive")  # KD-only row of Sec. 4.4
     torch.testing.assert_close(two, hard + 2 * soft)
 

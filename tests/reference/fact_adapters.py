@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from kdlib.experiments.run import PRESETS, Run
+from kdlib.experiments.config import PRESETS, Run
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REFERENCE_SETTINGS, relational
 from kdlib.losses.crd import CRD
 from kdlib.models import MODELS

@@ -113,7 +113,7 @@ def ccs_dynamics(case: Case, inputs: Inputs) -> Case:
     probs = stored.double().exp().numpy()
     correct = (probs.argmax(axis=-1) == labels)[None]
     return {
-        "el2n_sum": errors.el2n_sum(probs, labels, case["params"]["max_epoch"]),
+        "el2n_sum": errors.error_norms(probs[: case["params"]["max_epoch"]], labels).sum(axis=0),
         "accumulated_margin": dynamics.accumulated_margin(probs, labels),
         "forgetting": dynamics.forgetting(correct, "easiest"),
         "correctness": correct[0].sum(axis=0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlib.models import build
-from kdlib.scorers import SCORERS, VIEW_SCORERS, Signals, dynamics, errors, geometry, memorization
+from kdlib.scorers import SCORERS, Signals, dynamics, errors, geometry, memorization
 from kdlib.scorers.gradients import grand, grand_last, is_plain, layerwise_norm, vectorised_norm
 from kdlib.scorers.released import released_scores
 from kdlib.scorers.signals import AXES
@@ -37,8 +38,8 @@ def signals() -> Signals:
         correct=g.random((3, 6, N)) < 0.6,
         margin=g.normal(size=(3, 6, N)).astype(np.float32),
         error=g.random((3, 6, N)).astype(np.float32),
-        probs=g.dirichlet(np.ones(K), (3, 2, N)).astype(np.float32),
-        prob_epochs=np.array([2, 6]),
+        early_probs=g.dirichlet(np.ones(K), (3, N)).astype(np.float32),
+        late_probs=g.dirichlet(np.ones(K), (3, N)).astype(np.float32),
         grad_norm=g.random((2, N)),
         grad_norm_last=g.random((2, N)),
         embedding=g.normal(size=(N, 4)).astype(np.float32),
@@ -57,14 +58,25 @@ def reordered(s: Signals, order: np.ndarray) -> Signals:
 # -- every entry of the registry
 
 
-ENTRIES = {**SCORERS, **{f"{name} over views": scorer for name, scorer in VIEW_SCORERS.items()}}
+# name of the case -> scorer and options
+ENTRIES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in SCORERS} | {
+    "difficulty over views": ("difficulty", {"views": 3}),
+    "memorization, empty group 0": ("memorization", {"empty_group": "zero"}),
+    "herding by argmax": ("herding", {"rule": "argmax"}),
+    "el2n of the first three epochs": ("el2n_training", {"epochs": 3}),
+}
+
+
+def scores_of(case: str, s: Signals, y: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    name, options = ENTRIES[case]
+    return SCORERS[name](s, y, generator, **options)
 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_scores_are_finite_pure_and_usable(name: str) -> None:
     s, y = signals(), labels()
     before = {f.name: getattr(s, f.name).copy() for f in dataclasses.fields(s)}
-    first, again = (ENTRIES[name](s, y, rng(1)) for _ in range(2))
+    first, again = (scores_of(name, s, y, rng(1)) for _ in range(2))
     assert first.shape == (N,) and first.dtype == np.float64 and np.isfinite(first).all()
     assert np.array_equal(first, again)
     assert all(np.array_equal(getattr(s, field), value) for field, value in before.items())
@@ -74,14 +86,27 @@ def test_scores_are_finite_pure_and_usable(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in ENTRIES if n != "random"])
 def test_permuting_samples_permutes_scores(name: str) -> None:
     s, y, order = signals(), labels(), rng(5).permutation(N)
-    scores = ENTRIES[name](s, y, rng())
-    assert np.allclose(ENTRIES[name](reordered(s, order), y[order], rng()), scores[order], rtol=1e-12, atol=1e-12)
+    scores = scores_of(name, s, y, rng())
+    assert np.allclose(scores_of(name, reordered(s, order), y[order], rng()), scores[order], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [n for n in ENTRIES if ENTRIES[n].needs])
-def test_a_missing_signal_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"lack {ENTRIES[name].needs[0]}.*recorded: none"):
-        ENTRIES[name](Signals(), labels(), rng())
+@pytest.mark.parametrize("case", [n for n in ENTRIES if n != "random"])
+def test_a_missing_signal_is_named(case: str) -> None:
+    name, options = ENTRIES[case]
+    needs = SCORERS[name].needed(**options)
+    with pytest.raises(ValueError, match=f"lack {', '.join(needs)}; recorded: none"):
+        scores_of(case, Signals(), labels(), rng())
+    missing = dataclasses.replace(signals(), **{needs[-1]: None})
+    with pytest.raises(ValueError, match=f"lack {needs[-1]}; recorded: "):
+        scores_of(case, missing, labels(), rng())
+
+
+@pytest.mark.parametrize("case", ENTRIES)
+def test_a_scorer_reads_what_it_says_it_needs_and_nothing_else(case: str) -> None:
+    name, options = ENTRIES[case]
+    needs, s = SCORERS[name].needed(**options), signals()
+    alone = Signals(**{need: getattr(s, need) for need in needs})
+    assert np.array_equal(scores_of(case, alone, labels(), rng(1)), scores_of(case, s, labels(), rng(1)))
 
 
 def test_signals_and_labels_must_agree() -> None:
@@ -131,13 +156,12 @@ def test_el2n_bounds_and_averages() -> None:
     assert np.allclose(errors.el2n(np.stack([right, wrong]), y), np.sqrt(2) / 2)
 
 
-def test_el2n_takes_chosen_epochs() -> None:
+def test_el2n_reads_early_probabilities_and_difficulty_late_ones() -> None:
     s, y = signals(), labels()
-    assert s.probs is not None
-    assert np.allclose(SCORERS["el2n"](s, y, rng()), errors.el2n(errors.at_epochs(s, (2,)), y))
-    assert np.allclose(errors.el2n(errors.at_epochs(s, None), y), errors.el2n(s.probs, y))
-    with pytest.raises(ValueError, match=r"epoch\(s\) \[3\]; recorded epochs: \[2, 6\]"):
-        errors.at_epochs(s, (2, 3))
+    assert s.early_probs is not None and s.late_probs is not None
+    assert np.allclose(SCORERS["el2n"](s, y, rng()), errors.el2n(s.early_probs, y))
+    assert np.allclose(SCORERS["difficulty"](s, y, rng()), errors.difficulty_from_probs(s.late_probs, y))
+    assert not np.allclose(errors.el2n(s.early_probs, y), errors.el2n(s.late_probs, y))
 
 
 def test_difficulty_is_cross_entropy_over_views() -> None:
@@ -350,25 +374,25 @@ def table(tmp_path: Path, text: str) -> Path:
 def test_released_scores_follow_the_files(tmp_path: Path) -> None:
     path = table(tmp_path, ",filename,score\n0,img_2.JPEG,0.2\n1,img_0.JPEG,-1.5\n2,img_1.JPEG,3\n")
     assert released_scores(path, NAMES).tolist() == [-1.5, 3.0, 0.2]
-    assert released_scores(path, NAMES[::-1], score_high="drop").tolist() == [-0.2, -3.0, 1.5]
-    assert released_scores(path, NAMES[:1], score_extra="ignore").tolist() == [-1.5]
+    assert released_scores(path, NAMES[::-1], high="drop").tolist() == [-0.2, -3.0, 1.5]
+    assert released_scores(path, NAMES[:1], extra="ignore").tolist() == [-1.5]
 
 
 def test_released_scores_by_folder_and_without_header(tmp_path: Path) -> None:
     path = table(tmp_path, "".join(f"{f},{i}.5\n" for i, f in enumerate(FILES)))
-    assert released_scores(path, FILES, score_parts=2).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
-    with pytest.raises(ValueError, match=r"3 files share a name \(try score_parts=2\)"):
+    assert released_scores(path, FILES, parts=2).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    with pytest.raises(ValueError, match=r"3 files share a name \(try parts=2\)"):
         released_scores(path, FILES)
 
 
 def test_released_columns_are_named_or_told_apart(tmp_path: Path) -> None:
     path = table(tmp_path, "img,el2n,mem\n" + "".join(f"{n},{i},{-i}\n" for i, n in enumerate(NAMES)))
-    with pytest.raises(ValueError, match="any of el2n, mem could be the score_column"):
+    with pytest.raises(ValueError, match="any of el2n, mem could be the column"):
         released_scores(path, NAMES)
-    assert released_scores(path, NAMES, score_column="mem").tolist() == [0, -1, -2]
+    assert released_scores(path, NAMES, column="mem").tolist() == [0, -1, -2]
     with pytest.raises(ValueError, match="did you mean 'el2n'"):
-        released_scores(path, NAMES, score_column="el2")
-    with pytest.raises(ValueError, match="no column looks like the score_image"):
+        released_scores(path, NAMES, column="el2")
+    with pytest.raises(ValueError, match="no column looks like the image"):
         released_scores(table(tmp_path, "a,b\n1,2\n"), NAMES)
 
 
@@ -405,6 +429,6 @@ def test_a_released_file_that_is_no_table(tmp_path: Path, content: bytes) -> Non
 def test_released_choices(tmp_path: Path) -> None:
     path = table(tmp_path, "file,score\nimg_0.JPEG,1\n")
     with pytest.raises(ValueError, match="keep"):
-        released_scores(path, NAMES[:1], score_high="hard")
+        released_scores(path, NAMES[:1], high="hard")
     with pytest.raises(ValueError, match="no rows"):
         released_scores(table(tmp_path, "file,score\n"), NAMES)

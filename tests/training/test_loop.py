@@ -1,4 +1,4 @@
-"""The engine against training written out plainly (`tests/plain.py`): same steps, alone, in batch of runs, resumed."""
+"""The engine against training written out plainly (`tests/plain.py`): same steps, alone, side by side, resumed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SMOOTH_TEACHER = teacher("smooth")
 KINKS = dict.fromkeys(("fsp", "fitnets", "ab", "ft", "vid"), 1e-2)  # a ReLU in the student or in the loss
 
 
-def fresh_bank(model: nn.Module = TEACHER, augment: str = "crop_flip", folder: Path | None = None) -> LogitCache:
+def fresh_cache(model: nn.Module = TEACHER, augment: str = "crop_flip", folder: Path | None = None) -> LogitCache:
     return LogitCache(model, DATA, augment, folder)
 
 
@@ -102,7 +102,7 @@ def test_one_step_has_the_loss_and_gradient_of_a_plain_step(loss: str, reshape: 
         return logit_loss(logits, soft, labels, loss=loss, reshape=reshape, class_std=std, **options)
 
     ours, plain = network(student), network(student)
-    trained = train(ours, DATA, KEEP, ONE_STEP, seed=3, loss=function, teacher=fresh_bank(), device="cpu")
+    trained = train(ours, DATA, KEEP, ONE_STEP, seed=3, loss=function, teacher=fresh_cache(), device="cpu")
     found = train_plainly(plain, DATA, KEEP, ONE_STEP, 3, logit_objective(function, TEACHER))
     assert trained.loss == pytest.approx(found.losses, rel=1e-5)
     assert not identical(ours, network(student))
@@ -119,7 +119,7 @@ def test_one_kd_step_is_the_conventional_loops(student: str) -> None:
         return logits, 0.5 * hard(logits, labels) + 0.5 * soft(logits, TEACHER(x))
 
     ours, plain = network(student), network(student)
-    trained = train(ours, DATA, KEEP, ONE_STEP, seed=3, loss=kd, teacher=fresh_bank(), device="cpu")
+    trained = train(ours, DATA, KEEP, ONE_STEP, seed=3, loss=kd, teacher=fresh_cache(), device="cpu")
     found = train_plainly(plain, DATA, KEEP, ONE_STEP, 3, objective)
     assert trained.loss == pytest.approx(found.losses, rel=1e-5)
     same_state(ours, plain, STUDENTS[student])
@@ -129,7 +129,7 @@ def test_one_kd_step_is_the_conventional_loops(student: str) -> None:
 def test_bfloat16_is_near_and_keeps_float32_weights(student: str) -> None:
     exact, low = network(student), network(student)
     first, second = (
-        train(model, DATA, KEEP, recipe, seed=3, loss=kd, teacher=fresh_bank(), device="cpu")
+        train(model, DATA, KEEP, recipe, seed=3, loss=kd, teacher=fresh_cache(), device="cpu")
         for model, recipe in ((exact, STEPS), (low, dataclasses.replace(STEPS, precision="bfloat16")))
     )
     assert second.loss == pytest.approx(first.loss, rel=0.02) and second.loss != first.loss
@@ -140,7 +140,7 @@ def test_bfloat16_is_near_and_keeps_float32_weights(student: str) -> None:
 def test_compiled_steps_are_the_same_steps() -> None:
     plain, fast = network("mlp"), network("mlp")
     first, second = (
-        train(model, DATA, KEEP, recipe, seed=3, loss=kd, teacher=fresh_bank(), device="cpu")
+        train(model, DATA, KEEP, recipe, seed=3, loss=kd, teacher=fresh_cache(), device="cpu")
         for model, recipe in ((plain, STEPS), (fast, dataclasses.replace(STEPS, compile=True)))
     )
     assert second.loss == pytest.approx(first.loss, rel=1e-5)
@@ -174,7 +174,7 @@ def test_one_step_with_a_feature_loss(name: str) -> None:
 
     ours, plain = network(student), network(student)
     member = Member(ours, KEEP, 3, kd, feature_term=FeatureTerm(module, guide, weight, entry.preact))
-    trained = train_batched([member], DATA, ONE_STEP, teacher=fresh_bank(guide), device="cpu")[0]
+    trained = train_batched([member], DATA, ONE_STEP, teacher=fresh_cache(guide), device="cpu")[0]
     found = train_plainly(plain, DATA, KEEP, ONE_STEP, 3, objective, also=theirs)
     assert trained.loss == pytest.approx(found.losses, rel=1e-4)
     same_state(ours, plain, KINKS.get(name, 1e-4))
@@ -186,7 +186,7 @@ def test_one_step_with_a_feature_loss(name: str) -> None:
 
 def many_steps(student: str) -> tuple[nn.Module, Trained, nn.Module, Plain]:
     ours, plain = network(student), network(student)
-    trained = train(ours, DATA, KEEP, STEPS, seed=3, loss=kd, teacher=fresh_bank(), record=True, device="cpu")
+    trained = train(ours, DATA, KEEP, STEPS, seed=3, loss=kd, teacher=fresh_cache(), record=True, device="cpu")
     found = train_plainly(plain, DATA, KEEP, STEPS, 3, logit_objective(kd, TEACHER), schedule_of(3, 3))
     return ours, trained, plain, found
 
@@ -217,24 +217,24 @@ def test_recorded_dynamics_are_those_of_every_presentation(student: str) -> None
     assert np.isnan(trained.signals["margin"][:, left_out]).all() and not trained.signals["correct"][:, left_out].any()
 
 
-# -- the bank
+# -- the logit cache
 
 
 @pytest.mark.parametrize("student", ["mlp", "smooth"])
-def test_bank_on_and_off_give_the_same_run(student: str, tmp_path: Path) -> None:
+def test_cache_on_and_off_give_the_same_run(student: str, tmp_path: Path) -> None:
     """Float16 rounding of the soft targets moves the loss by less than 1e-3 of itself over three epochs."""
     on, off, again = network(student), network(student), network(student)
     rows = [
-        train(model, DATA, KEEP, STEPS, seed=3, loss=kd, teacher=fresh_bank(folder=folder), device="cpu")
+        train(model, DATA, KEEP, STEPS, seed=3, loss=kd, teacher=fresh_cache(folder=folder), device="cpu")
         for model, folder in ((on, tmp_path), (off, None), (again, tmp_path))
     ]
     assert rows[0].loss == pytest.approx(rows[1].loss, rel=1e-3)
     assert rows[0].test_acc[-1] == pytest.approx(rows[1].test_acc[-1], abs=100 / 20)  # one test image at most
     same_state(on, off, 2e-3)
-    assert identical(on, again), "a warm bank must give what a cold one gave, bit for bit"
+    assert identical(on, again), "a filled cache must give what a cold one gave, bit for bit"
 
 
-# -- batch of runs
+# -- runs side by side
 
 
 def side_by_side(
@@ -243,13 +243,13 @@ def side_by_side(
     members = [Member(network(student, seed=s), KEEP, s, loss) for s in seeds]
     return [
         (m.model, t)
-        for m, t in zip(members, train_batched(members, DATA, recipe, teacher=fresh_bank(), device="cpu"), strict=True)
+        for m, t in zip(members, train_batched(members, DATA, recipe, teacher=fresh_cache(), device="cpu"), strict=True)
     ]
 
 
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("recipe", [ONE_STEP, STEPS], ids=["one step", "nine steps"])
-def test_a_run_is_the_same_alone_and_in_side_by_side(student: str, recipe: Recipe) -> None:
+def test_a_run_is_the_same_alone_and_side_by_side(student: str, recipe: Recipe) -> None:
     tolerance = STUDENTS[student] * (1 if recipe is ONE_STEP else DRIFT)
     for seed, (model, trained) in zip((0, 1, 2), side_by_side(student, recipe, (0, 1, 2)), strict=True):
         [(alone, row)] = side_by_side(student, recipe, (seed,))
@@ -261,10 +261,10 @@ def test_a_run_is_the_same_alone_and_in_side_by_side(student: str, recipe: Recip
 def test_members_may_differ_in_loss_subset_and_views() -> None:
     other = np.setdiff1d(np.arange(60), np.arange(14))
     members = [Member(network("mlp"), KEEP, 0, kd, augment_seed=7), Member(network("mlp"), other, 1, cross_entropy)]
-    together = train_batched(members, DATA, STEPS, teacher=fresh_bank(), device="cpu")
+    together = train_batched(members, DATA, STEPS, teacher=fresh_cache(), device="cpu")
     for member, row in zip(members, together, strict=True):
         alone = dataclasses.replace(member, model=network("mlp"))
-        [expected] = train_batched([alone], DATA, STEPS, teacher=fresh_bank(), device="cpu")
+        [expected] = train_batched([alone], DATA, STEPS, teacher=fresh_cache(), device="cpu")
         assert row.loss == pytest.approx(expected.loss, rel=5e-3)
         same_state(member.model, alone.model, 2e-3)
 
@@ -275,7 +275,7 @@ def test_a_diverging_member_is_flagged_and_leaves_the_others_alone(student: str)
         return kd(logits, soft, labels) * torch.inf
 
     members = [Member(network(student), KEEP, 0, kd), Member(network(student, 1), KEEP, 1, exploding)]
-    good, bad = train_batched(members, DATA, STEPS, teacher=fresh_bank(), device="cpu")
+    good, bad = train_batched(members, DATA, STEPS, teacher=fresh_cache(), device="cpu")
     [(alone, row)] = side_by_side(student, STEPS, (0,))
     assert bad.diverged and not good.diverged
     assert good.loss == pytest.approx(row.loss, rel=5e-3)
@@ -313,12 +313,12 @@ def refuse(step: Callable) -> tuple[Callable[[], None], tuple[Tensor, Tensor]]:
 @pytest.mark.parametrize("works", [True, False])
 def test_recorded_steps_train_as_ordinary_ones(works: bool, capsys: pytest.CaptureFixture) -> None:
     plain, ours = network("smooth"), network("smooth")
-    expected = train(plain, DATA, KEEP, STEPS, seed=3, loss=kd, teacher=fresh_bank(), device="cpu")
+    expected = train(plain, DATA, KEEP, STEPS, seed=3, loss=kd, teacher=fresh_cache(), device="cpu")
     loop = Loop([Member(ours, KEEP, 3, kd)], DATA, STEPS, torch.device("cpu"))
     loop.optimiser.param_groups[0]["lr"] = torch.tensor(STEPS.lr)  # where a graph would find it
     graphed = GraphedStep(loop.step, record=pretend(15) if works else refuse, aside=lambda step: step())
     loop.take = graphed
-    losses = [float(loop.epoch(epoch, fresh_bank(), None)[0]) for epoch in range(3)]
+    losses = [float(loop.epoch(epoch, fresh_cache(), None)[0]) for epoch in range(3)]
     assert losses == pytest.approx(expected.loss, rel=1e-5)
     same_state(ours, plain, 1e-4)
     shapes = [key[0] for key in graphed.recorded]
@@ -345,7 +345,7 @@ def test_a_loss_that_changes_is_recorded_anew() -> None:
         loop = Loop([Member(model, np.arange(48), 3, Warming())], DATA, recipe, torch.device("cpu"))
         if graphed:
             loop.take = GraphedStep(loop.step, record=pretend(8), aside=lambda step: step())
-        results.append((model, [float(loop.epoch(epoch, fresh_bank(), None)[0]) for epoch in range(4)]))
+        results.append((model, [float(loop.epoch(epoch, fresh_cache(), None)[0]) for epoch in range(4)]))
         assert not graphed or loop.take.recorded, "of six batches an epoch the last three are replayed"
     assert results[0][1] == pytest.approx(results[1][1], rel=1e-5)
 
@@ -383,7 +383,7 @@ def test_training_leaves_the_teacher_as_it_was(feature: str | None) -> None:
         module = FEATURE_LOSSES[feature].make(*shapes, num_samples=len(KEEP), num_classes=CLASSES, seed=7)
         term = FeatureTerm(module, taught_by, 1.0)
     member = Member(network(), KEEP, 0, kd, feature_term=term)
-    train_batched([member], DATA, STEPS, teacher=fresh_bank(taught_by), device="cpu")
+    train_batched([member], DATA, STEPS, teacher=fresh_cache(taught_by), device="cpu")
     assert identical(taught_by, TEACHER) and not taught_by.training
     assert all(p.grad is None and not p.requires_grad for p in taught_by.parameters())
 
@@ -399,7 +399,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(student: str, members:
     def start(on_epoch: Callable | None, saved: StoredCheckpoint | None) -> tuple[list[Member], list[Trained]]:
         group = [Member(network(student, seed=s), KEEP, s, kd) for s in range(members)]
         return group, train_batched(
-            group, DATA, recipe, teacher=fresh_bank(), record=True, device="cpu", on_epoch=on_epoch, resume=saved
+            group, DATA, recipe, teacher=fresh_cache(), record=True, device="cpu", on_epoch=on_epoch, resume=saved
         )
 
     def stop(epoch: int, loop: object) -> None:
