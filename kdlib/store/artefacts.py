@@ -47,6 +47,7 @@ from kdlib.store.serialisation import (
     log,
     pack,
     pack_row,
+    plain,
     set_aside,
     trouble,
     unpack,
@@ -244,7 +245,8 @@ class Store:
 
     def row(self, description: dict) -> dict | None:
         """The stored row of a run, or None if it is not there or damaged (then set aside)."""
-        found = self._read(self.path("rows", description), _unpacked_row)
+        expected = partial(_unpacked_row, description=plain(description))
+        found = self._read(self.path("rows", description), expected)
         return None if found is None else found["row"]
 
     def add_row(self, description: dict, row: dict, needs: Iterable[tuple[str, str]] = ()) -> dict:
@@ -317,7 +319,7 @@ class Store:
     def unneeded(self) -> list[Entry]:
         """What no row, no sweep that runs or was stopped, and no training needs; ValueError for no store."""
         self.require_marker()
-        return housekeeping.unneeded(self.root, self.lease_seconds, (found["needs"] for found in self.each_row()))
+        return housekeeping.unneeded(self.root, self.lease_seconds)
 
     def litter(self, older_than: float = housekeeping.HOUR) -> list[Path]:
         """What crashes left: temporary and damaged files, leases, untouched for `older_than` seconds."""
@@ -342,7 +344,9 @@ def _unpacked(kind: str, path: Path) -> tuple[Arrays, dict]:
     return arrays, state
 
 
-def _unpacked_row(path: Path) -> dict:
+def _unpacked_row(path: Path, description: dict | None = None) -> dict:
+    """`unpack_row`, and `Damaged` if it is not the row of the description (or else, of the file's name)."""
     found = unpack_row(path)
-    check_place("rows", found["description"], path)
+    if description is None or found["description"] != description:
+        check_place("rows", found["description"], path)
     return found

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdlib.store.leases import live_leases
-from kdlib.store.serialisation import NAME, Damaged, read_state
+from kdlib.store.serialisation import NAME, Damaged, read_needs, read_state
 
 HOUR = 3600.0
 SAFE_AGE = 24 * HOUR
@@ -90,19 +90,27 @@ def litter(root: Path, older_than: float) -> list[Path]:
     return old
 
 
-def unneeded(root: Path, lease_seconds: float, needs: Iterable[list[list[str]]]) -> list[Entry]:
-    """Entries other than rows that may go, see above; `needs`: (kind, key) of what each row was made from."""
+def unneeded(root: Path, lease_seconds: float) -> list[Entry]:
+    """Entries other than rows that may go, see above."""
     now = _clock(root)
     listed = entries(root, now=now)
     there = {(entry.kind, entry.key) for entry in listed}
-    keep: set[Named] = {(kind, name) for row in needs for kind, name in row}
-    keep |= live_leases(root, lease_seconds, now) | _swept(root, now)
+    keep = _used_by_rows(listed) | live_leases(root, lease_seconds, now) | _swept(root, now)
     found = []
     for entry in listed:
         if entry.kind == "rows" or entry.age < SAFE_AGE or (entry.kind, entry.key) in keep:
             continue
         if entry.kind not in ("checkpoints", "parts") or entry.age > ABANDONED or _aims(entry) <= there:
             found.append(entry)
+    return found
+
+
+def _used_by_rows(listed: Iterable[Entry]) -> set[Named]:
+    """What rows were made from. A row that cannot be read is none that a sweep could return, and names nothing."""
+    found: set[Named] = set()
+    for path in sorted(entry.path for entry in listed if entry.kind == "rows"):  # folder by folder: less to seek
+        with suppress(OSError):
+            found |= {(kind, name) for kind, name in read_needs(path)}
     return found
 
 
