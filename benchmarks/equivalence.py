@@ -33,7 +33,7 @@ from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.losses import cross_entropy, kd
 from kdlib.models import build
 from kdlib.training.evaluate import accuracy, predict
-from kdlib.training.logit_cache import LogitBank
+from kdlib.training.logit_cache import LogitCache
 from kdlib.training.loop import train
 from kdlib.training.recipe import Recipe
 from kdlib.utils import paths
@@ -66,7 +66,7 @@ def network(name: str, data: Dataset, seed: int) -> nn.Module:
     return build(name, data.num_classes, channels, size, seed=seed)
 
 
-def by_engine(name: str, data: Dataset, recipe: Recipe, keep: np.ndarray, seed: int, bank: LogitBank) -> float:
+def by_engine(name: str, data: Dataset, recipe: Recipe, keep: np.ndarray, seed: int, bank: LogitCache) -> float:
     """Test accuracy in percent."""
     model = network(name, data, 1000 + seed)
     return train(model, data, keep, recipe, seed=seed, loss=kd, teacher=bank, device="cpu").test_acc[-1]
@@ -89,7 +89,7 @@ def compare(name: str, data: Dataset, lesson: Recipe, recipe: Recipe, kept: int,
     teacher.requires_grad_(False).eval()
     sides: dict[str, list[float]] = {side: [] for side in (*ENGINES, "conventional")}
     with tempfile.TemporaryDirectory() as folder:
-        bank = LogitBank(teacher, data, recipe.augment, Path(folder))
+        bank = LogitCache(teacher, data, recipe.augment, Path(folder))
         for seed in range(seeds):
             keep = np.sort(np.random.default_rng(seed).permutation(len(data.train_y))[:kept])
             for side, precision in ENGINES.items():

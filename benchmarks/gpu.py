@@ -35,7 +35,7 @@ from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.losses import kd
 from kdlib.models import build
 from kdlib.training.cuda_graphs import GraphedStep
-from kdlib.training.logit_cache import LogitBank
+from kdlib.training.logit_cache import LogitCache
 from kdlib.training.loop import Loop, Member
 from kdlib.training.recipe import Recipe
 from kdlib.utils.devices import resolve_device
@@ -102,9 +102,9 @@ def loop_of(
     return loop
 
 
-def bank_of(plan: Plan, data: Dataset, device: torch.device, folder: str) -> LogitBank:
+def bank_of(plan: Plan, data: Dataset, device: torch.device, folder: str) -> LogitCache:
     guide = network(plan, 99).requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return LogitBank(guide, data, "crop_flip", Path(folder) if folder else None)
+    return LogitCache(guide, data, "crop_flip", Path(folder) if folder else None)
 
 
 # -- parts

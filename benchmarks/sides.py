@@ -28,7 +28,7 @@ from kdlib.data import datasets
 from kdlib.data.datasets import Dataset, make_dataset
 from kdlib.losses import kd
 from kdlib.models import build
-from kdlib.training.logit_cache import LogitBank
+from kdlib.training.logit_cache import LogitCache
 from kdlib.training.loop import Member, train_company
 from kdlib.training.recipe import Recipe
 from kdlib.utils import paths
@@ -91,7 +91,7 @@ def engine(task: Task) -> None:
     shared = {"schedule": "constant", "augment": "crop_flip", "eval_every": 10**6}
     recipe = Recipe(task.epochs, BATCH, LR, precision=task.precision, compile=task.compile, **shared)
     guide = teacher(task.model).to(memory_format=torch.channels_last)
-    bank = LogitBank(guide, data, "crop_flip", Path(task.bank) if task.bank else None)
+    bank = LogitCache(guide, data, "crop_flip", Path(task.bank) if task.bank else None)
     student = build(task.model, CLASSES, 3, 32, seed=task.seed)
     member = Member(student, np.arange(len(data.train_y)), task.seed, kd, augment_seed=0)
     train_company([member], data, recipe, teacher=bank, device="cpu")

@@ -246,7 +246,7 @@ from kdlib.training import recipe
 from kdlib.training import loop as training
 data, keep = load("cifar100"), np.arange(0, 50000, 100)
 student, guide = (models.build("resnet8", 100, 3, 32, seed=s) for s in (0, 1))
-logits = bank.LogitBank(guide, data, "crop_flip", Path({store!r}) / "banks")
+logits = bank.LogitCache(guide, data, "crop_flip", Path({store!r}) / "banks")
 training.train(student, data, keep, recipe.Recipe(epochs=1, augment="crop_flip"), seed=0, loss=losses.kd, teacher=logits)
 """
 

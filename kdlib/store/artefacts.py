@@ -7,7 +7,6 @@ change of what a description *means* raises `SCHEMA`, and every older entry is t
     ROOT/kdlib-store.json                    says that the folder is a store: without it nothing is ever removed there
     ROOT/teachers/ab/abcd....safetensors     arrays and weights, one format for both (bool, float16 ... int64)
     ROOT/checkpoints/ab/abcd....safetensors  the state of a training in its middle
-    ROOT/parts/ab/abcd....safetensors        finished parts of an entry that is still being made
     ROOT/rows/ab/abcd....json                one small file for each finished run
     ROOT/caches/abcd..../                    the logits of one teacher, see `kdlib.training.logit_cache`
     ROOT/sweeps/abcd....json                 what a sweep that is running or was stopped needs
@@ -126,25 +125,6 @@ class Store:
                 return found  # another process made it while we waited
             made = {name: np.asarray(array, order="C") for name, array in make().items()}
             return made if self._publish(path, pack(made, description)) else self._arrays(kind, path) or made
-
-    def arrays_in_parts(
-        self, kind: str, description: dict, makers: list[Callable[[], Arrays]], join: Callable[[list[Arrays]], Arrays]
-    ) -> Arrays:
-        """Like `arrays(kind, description, lambda: join([make() for make in makers]))`, and every part is kept as soon
-        as it is finished until the whole is stored: what is stopped in its last part goes on there.
-        """
-        begun: list[dict] = []
-
-        def part(number: int, make: Callable[[], Arrays]) -> Arrays:
-            begun.append({"kind": kind, "of": key(kind, description), "part": number})
-            return self.arrays("parts", begun[-1], make)
-
-        found = self.arrays(kind, description, lambda: join([part(*numbered) for numbered in enumerate(makers)]))
-        for described in begun:
-            self.used.discard(("parts", key("parts", described)))
-            with suppress(OSError):
-                self.path("parts", described).unlink()
-        return found
 
     def _arrays(self, kind: str, path: Path) -> Arrays | None:
         found = self._read(path, partial(_unpacked, kind))

@@ -146,30 +146,6 @@ def test_preset_gives_defaults_and_grid(capsys):
     assert json.loads(capsys.readouterr().out)["epochs"] == smoke.fixed["epochs"]
 
 
-def test_store(own_store, capsys):
-    from kdlib.store.artefacts import Store
-
-    assert main(["run", *TINY]) == 0
-    capsys.readouterr()
-    assert main(["store", "ls"]) == 0
-    assert re.search(r"^rows +1 ", capsys.readouterr().out, re.M)
-    assert main(["store", "verify"]) == 0
-    store = Store(own_store)
-    import numpy as np
-
-    store.arrays("teachers", {"of": "nobody"}, lambda: {"w": np.zeros(1000)})
-    capsys.readouterr()
-    assert main(["store", "gc"]) == 2, "no terminal, no --yes: nothing is removed"
-    assert len(store.ls("teachers")) == 1
-    assert main(["store", "gc", "--yes"]) == 0
-    assert store.ls("teachers") == [] and len(store.rows()) == 1
-    path = store.ls("rows")[0].path
-    path.write_bytes(path.read_bytes()[:-20])
-    capsys.readouterr()
-    assert main(["store", "verify"]) == 1
-    assert "damaged" in capsys.readouterr().out
-
-
 def test_lesson(tmp_path, capsys):
     good, failing = FIXTURES / "good.ipynb", FIXTURES / "failing.ipynb"
     assert main(["lesson", str(good), "--set", "seed=3", "--out", str(tmp_path / "o.ipynb")]) == 0
