@@ -67,7 +67,7 @@ SWEEP = """
 import json, sys
 import kdlib.experiments.grid
 experiment, grid, fixed, folder, workers, size, table = json.loads(sys.argv[1])
-kdlib.experiments.grid.COMPANY_SIZE = size
+kdlib.experiments.grid.SIDE_BY_SIDE = size
 rows = kdlib.experiments.grid.sweep_of(experiment, grid, workers, None, folder, False, fixed)
 kdlib.experiments.grid.export_rows(rows, table)
 """

@@ -2,7 +2,7 @@
 
     python benchmarks/store_overhead.py
 
-Trained: the time outside of `run_together` (planning, leases, rows) and the time inside it that is spent in the
+Trained: the time outside of `train_together` (planning, leases, rows) and the time inside it that is spent in the
 store (reading a teacher, verifying its checksum), as a share of the rest. Targets: 3%, and 10 ms a stored run.
 
 Result (2 Cascade Lake cores at a load of 12, one torch thread): 100 trained runs 31.6 s of CPU; store and sweep
@@ -64,7 +64,7 @@ class TimedStore(Store):
 def main() -> None:
     training = Clock()
     executors.Store = TimedStore  # type: ignore[misc]
-    experiment.run_together = training.around(experiment.run_together)
+    experiment.train_together = training.around(experiment.train_together)
     with tempfile.TemporaryDirectory() as folder:
         warm = {"seed": [0], "fraction": [0.1]}
         sweep(warm, store=folder + "/warm", epochs=1, progress=False)  # imports and first-call costs

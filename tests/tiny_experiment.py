@@ -24,6 +24,7 @@ class Run:
     pause: float = 0.0
     mood: str = "well"
     journal: str = ""
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -31,7 +32,18 @@ class Run:
 
 
 def describe(run: Run) -> dict:
-    return asdict(run)
+    """With mood "swaps", the content of the file `journal` belongs to it, as a dataset's does."""
+    content = {"content": Path(run.journal).read_text()} if run.mood == "swaps" else {}
+    return {**asdict(run), **content}
+
+
+def batch_key(run: Run) -> str | None:
+    """Runs whose mood begins so are carried out side by side."""
+    return "beside" if run.mood.startswith("beside") else None
+
+
+def train_together(runs: list[Run], store: Store) -> list[dict]:
+    return [_run(one, store) for one in runs]
 
 
 def needed_artefacts(run: Run) -> list[tuple[str, dict]]:
@@ -50,20 +62,19 @@ def _teacher(run: Run) -> dict[str, np.ndarray]:
     return {"theta": np.random.default_rng(run.width).normal(size=run.width)}
 
 
-def run_together(runs: list[Run], store: Store) -> list[dict]:
-    return [_run(run, store) for run in runs]
-
-
 def _run(run: Run, store: Store) -> dict:
     theta = store.arrays("teachers", {"width": run.width}, lambda: _teacher(run))["theta"]
     if run.mood == "raises":
         raise ArithmeticError("this run is not well")
-    if run.mood == "kills" or (run.mood == "kills once" and not Path(run.journal + ".killed").exists()):
+    if run.mood == "swaps":
+        Path(run.journal).write_text(f"as it is after run {run.seed}")
+    if run.mood.endswith("kills") or (run.mood == "kills once" and not Path(run.journal + ".killed").exists()):
         Path(run.journal + ".killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     _note(run, f"run {run.width} {run.seed}")
     time.sleep(run.pause)
     x = np.random.default_rng(run.seed).normal(size=(20, run.width))
     fit = np.linalg.lstsq(x, x @ theta + 0.1 * np.cos(np.arange(20)), rcond=None)[0]
+    sees = {"sees": os.environ.get("CUDA_VISIBLE_DEVICES")} if run.mood == "sees" else {}
     error = float("nan") if run.mood == "diverges" else float(((fit - theta) ** 2).sum())
-    return {**asdict(run), "error": error, "status": "diverged" if error != error else "ok", "pid": os.getpid()}
+    return {**asdict(run), "error": error, "status": "diverged" if error != error else "ok", "pid": os.getpid(), **sees}

@@ -98,7 +98,7 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict
     """Train together what can be; should that fail, one by one, so that only the guilty run fails."""
     if len(mine) > 1:
         try:
-            rows = module.run_together([run for _, run, _ in mine], store=store)
+            rows = module.train_together([run for _, run, _ in mine], store=store)
             return {
                 place: _done(module, store, run, described, row)
                 for (place, run, described), row in zip(mine, rows, strict=True)
@@ -110,7 +110,7 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict
     outcomes = {}
     for place, run, described in mine:
         try:
-            outcomes[place] = _done(module, store, run, described, module.run_together([run], store=store)[0])
+            outcomes[place] = _done(module, store, run, described, module.train_together([run], store=store)[0])
         except StoreError:
             raise
         except Exception as problem:
@@ -139,31 +139,40 @@ def in_process(jobs: list[Job], work: Work, wait: bool) -> Iterator[tuple[Job, l
 
 
 def on_dask(jobs: list[Job], work: Work, wait: bool, cluster: Any, count: int) -> Iterator[tuple[Job, list[Outcome]]]:
-    """A Dask cluster; the runs of a worker that dies are carried out by another one, those that kill theirs alone."""
+    """A Dask cluster; the runs of a worker that dies are carried out by another one.
+
+    Runs side by side that have killed their workers go on one by one in the end, when no other run is on the cluster
+    that the guilty one could take along.
+    """
     from dask.distributed import as_completed
 
     with ExitStack() as stack:
         client = stack.enter_context(_client(cluster, count, jobs))
-        job_of: dict[Any, Job] = {}
 
         def submit(job: Job) -> Any:
             resources = {"GPU": 1} if job.gpu else None
-            future = client.submit(attempt, work, job.runs, job.keys, wait, pure=False, retries=2, resources=resources)
-            job_of[future] = job
-            return future
+            return client.submit(attempt, work, job.runs, job.keys, wait, pure=False, retries=2, resources=resources)
 
-        finished = as_completed([submit(job) for job in jobs], loop=client.loop)
+        job_of = {submit(job): job for job in jobs}
         stack.callback(lambda: client.cancel([future for future in job_of if not future.done()]))
-        for future in finished:
+        suspects: list[Job] = []
+        for future in as_completed(job_of, loop=client.loop):
             job = job_of[future]
-            try:
-                yield job, future.result()
-            except Exception as problem:  # KilledWorker, a lost scheduler
-                if len(job.runs) > 1 and type(problem).__name__ == "KilledWorker":
-                    log.warning("a group of %d runs has killed its workers: now one by one", len(job.runs))
-                    finished.update([submit(part) for part in job.alone()])
-                else:
-                    yield job, job.failed(f"{type(problem).__name__}: {problem}")
+            if len(job.runs) > 1 and type(future.exception()).__name__ == "KilledWorker":
+                log.warning("%d runs side by side have killed their workers: later one by one", len(job.runs))
+                suspects += job.alone()
+            else:
+                yield job, _answer(future, job)
+        for job in suspects:
+            yield job, _answer(submit(job), job)
+
+
+def _answer(future: Any, job: Job) -> list[Outcome]:
+    """What the job's worker says, or why there is none."""
+    try:
+        return future.result()
+    except Exception as problem:  # KilledWorker, a lost scheduler
+        return job.failed(f"{type(problem).__name__}: {problem}")
 
 
 @contextmanager
@@ -265,9 +274,13 @@ def _serve_local_cluster(order: dict) -> None:
         for number, environment in enumerate(order["environments"])
     }
     scheduler = {"cls": Scheduler, "options": {**common, "dashboard_address": "127.0.0.1:0"}}  # else 8787
-    no_pages: dict[str, list] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    settings = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+        "distributed.deploy.lost-worker-timeout": "365 days",  # else a worker away for 15 s is not started again
+    }
     with (
-        dask.config.set(no_pages),
+        dask.config.set(settings),
         SpecCluster(workers, scheduler, security=common["security"], silence_logs=logging.ERROR) as cluster,
     ):
         print(cluster.scheduler_address, flush=True)

@@ -36,7 +36,7 @@ EXPERIMENT = "kdlib.experiments.run"
 """The module that says what a run is; tests sweep over another one."""
 
 
-COMPANY_SIZE = 8
+SIDE_BY_SIDE = 8
 """Runs that train side by side: eight have most of the gain, and leave enough jobs for several workers."""
 
 
@@ -201,7 +201,7 @@ def plan(
     """Jobs for the executors: first the runs that need a teacher or signals nobody has met yet, then those that need
     nothing (they keep the other workers busy meanwhile), then the rest.
 
-    Runs that can train in one company (equal `module.company_key`) become one job of `COMPANY_SIZE` at most. The
+    Runs that can train in one company (equal `module.batch_key`) become one job of `SIDE_BY_SIDE` at most. The
     number of workers plays no part in it, so that a sweep has the same companies, and rows, on every executor. Groups
     in `interrupted` (keys of rows) stay together as they were: only so can they go on from their checkpoint.
     """
@@ -219,14 +219,14 @@ def plan(
         met |= needed
         if not needed:
             free.add(place)
-    shape_of = getattr(module, "company_key", lambda run: None) if together else lambda run: None
+    shape_of = getattr(module, "batch_key", lambda run: None) if together else lambda run: None
     companies: dict[Any, list[int]] = {}
     for place in (place for place in first + later if place not in grouped):
         shape = shape_of(runs[place])
         companies.setdefault(("alone", place) if shape is None else shape, []).append(place)
     jobs = [_job(module, group, runs) for group in resumed]
     for company in companies.values():
-        size = math.ceil(len(company) / math.ceil(len(company) / COMPANY_SIZE))  # parts of nearly equal size
+        size = math.ceil(len(company) / math.ceil(len(company) / SIDE_BY_SIDE))  # parts of nearly equal size
         jobs += [_job(module, company[start : start + size], runs) for start in range(0, len(company), size)]
     makers = set(first)
     return sorted(jobs, key=lambda job: 0 if makers & set(job.places) else 1 if free >= set(job.places) else 2)

@@ -45,14 +45,13 @@ from kdlib.losses.reshape import class_std, logit_loss
 from kdlib.models import build
 from kdlib.selection import class_quotas, kept_count
 from kdlib.store.artefacts import Store
-from kdlib.training.batched import worth_stacking
 from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.evaluate import predict
 from kdlib.training.logit_cache import LogitCache, cache_folder
 from kdlib.training.loop import FeatureTerm, Member, Trained, train_batched
 from kdlib.training.recipe import precision_used
-from kdlib.training.reference_runs import Arrays, Workshop, load_model, model_of, networks
-from kdlib.training.signals import cost_of, record
+from kdlib.training.reference_runs import Arrays, Workshop, load_model, model_of, networks, stackable
+from kdlib.training.signals import cost_of, record, sources
 from kdlib.utils import seeds
 from kdlib.utils.calls import accepted, accepts, options_of, split_call
 from kdlib.utils.devices import resolve_device
@@ -206,15 +205,10 @@ FREE = {
 }  # fmt: skip
 
 
-@functools.lru_cache
-def _stackable(student: str, image_shape: tuple[int, int, int], device: str) -> bool:
-    return worth_stacking(build(student, 2, *image_shape[:2]), resolve_device(device))
-
-
 def batch_key(r: Run) -> tuple | None:
     """Runs of equal key can train side by side; None: only alone (or one process each, which gives the same rows)."""
     alone = r.feature_loss != "none" or rule_of(r).dynamic or r.kept_file
-    if alone or not _stackable(r.student, dataset_of(r).image_shape, r.device):
+    if alone or not stackable(r.student, dataset_of(r), resolve_device(r.device)):
         return None
     own_data = r.label_noise > 0 or r.imbalance > 1 or r.teacher_fraction < 1  # drawn from the run's seed
     free = FREE - {"seed"} if own_data else FREE
@@ -453,12 +447,17 @@ def _check_feature_loss(
 def needed_artefacts(r: Run) -> list[tuple[str, dict]]:
     """(kind, description) of the stored arrays that the run reads: shared ones are best made first, and once."""
     data, device = dataset_of(r), resolve_device(r.device)
-    found = []
-    if needs_teacher(r):
-        found.append(("networks", teacher_runs(r).describe(data, device)))
-    if needed_signals(r):
-        found.append(("signals", scored_runs(r).describe(data, device)))
-    return found
+    shop = Workshop(data, Nowhere(), r.device)
+    found = (
+        [("networks", part.describe(data, device)) for part in teacher_runs(r).parts(data, device)]
+        if needs_teacher(r)
+        else []
+    )
+    return found + sources(needed_signals(r), scored_runs(r), shop, recording(r))
 
 
-company_key, run_together = batch_key, train_together
+class Nowhere:
+    """A store for those who ask only what would be stored."""
+
+    def arrays(self, kind: str, description: dict, make: Any) -> Arrays:
+        raise RuntimeError(f"nothing is stored here, {kind} neither")

@@ -7,7 +7,6 @@ change of what a description *means* raises `SCHEMA`, and every older entry is t
     ROOT/kdlib-store.json                    says that the folder is a store: without it nothing is ever removed there
     ROOT/teachers/ab/abcd....safetensors     arrays and weights, one format for both (bool, float16 ... int64)
     ROOT/checkpoints/ab/abcd....safetensors  the state of a training in its middle
-    ROOT/parts/ab/abcd....safetensors        finished parts of an entry that is still being made
     ROOT/rows/ab/abcd....json                one small file for each finished run
     ROOT/caches/abcd..../                    the logits of one teacher, see `kdlib.training.logit_cache`
     ROOT/sweeps/abcd....json                 what a sweep that is running or was stopped needs
@@ -47,6 +46,7 @@ from kdlib.store.serialisation import (
     log,
     pack,
     pack_row,
+    plain,
     set_aside,
     trouble,
     unpack,
@@ -125,25 +125,6 @@ class Store:
                 return found  # another process made it while we waited
             made = {name: np.asarray(array, order="C") for name, array in make().items()}
             return made if self._publish(path, pack(made, description)) else self._arrays(kind, path) or made
-
-    def arrays_in_parts(
-        self, kind: str, description: dict, makers: list[Callable[[], Arrays]], join: Callable[[list[Arrays]], Arrays]
-    ) -> Arrays:
-        """Like `arrays(kind, description, lambda: join([make() for make in makers]))`, and every part is kept as soon
-        as it is finished until the whole is stored: what is stopped in its last part goes on there.
-        """
-        begun: list[dict] = []
-
-        def part(number: int, make: Callable[[], Arrays]) -> Arrays:
-            begun.append({"kind": kind, "of": key(kind, description), "part": number})
-            return self.arrays("parts", begun[-1], make)
-
-        found = self.arrays(kind, description, lambda: join([part(*numbered) for numbered in enumerate(makers)]))
-        for described in begun:
-            self.used.discard(("parts", key("parts", described)))
-            with suppress(OSError):
-                self.path("parts", described).unlink()
-        return found
 
     def _arrays(self, kind: str, path: Path) -> Arrays | None:
         found = self._read(path, partial(_unpacked, kind))
@@ -244,7 +225,8 @@ class Store:
 
     def row(self, description: dict) -> dict | None:
         """The stored row of a run, or None if it is not there or damaged (then set aside)."""
-        found = self._read(self.path("rows", description), _unpacked_row)
+        expected = partial(_unpacked_row, description=plain(description))
+        found = self._read(self.path("rows", description), expected)
         return None if found is None else found["row"]
 
     def add_row(self, description: dict, row: dict, needs: Iterable[tuple[str, str]] = ()) -> dict:
@@ -317,7 +299,7 @@ class Store:
     def unneeded(self) -> list[Entry]:
         """What no row, no sweep that runs or was stopped, and no training needs; ValueError for no store."""
         self.require_marker()
-        return housekeeping.unneeded(self.root, self.lease_seconds, (found["needs"] for found in self.each_row()))
+        return housekeeping.unneeded(self.root, self.lease_seconds)
 
     def litter(self, older_than: float = housekeeping.HOUR) -> list[Path]:
         """What crashes left: temporary and damaged files, leases, untouched for `older_than` seconds."""
@@ -342,7 +324,9 @@ def _unpacked(kind: str, path: Path) -> tuple[Arrays, dict]:
     return arrays, state
 
 
-def _unpacked_row(path: Path) -> dict:
+def _unpacked_row(path: Path, description: dict | None = None) -> dict:
+    """`unpack_row`, and `Damaged` if it is not the row of the description (or else, of the file's name)."""
     found = unpack_row(path)
-    check_place("rows", found["description"], path)
+    if description is None or found["description"] != description:
+        check_place("rows", found["description"], path)
     return found

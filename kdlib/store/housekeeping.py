@@ -1,7 +1,7 @@
 """What lies in a store, and what of it nobody needs any more.
 
 An entry stays while a row names it, while a sweep that runs or was stopped names it (`sweeps/*.json`), while a lease on
-it is alive, while a checkpoint or part works towards it, and for a day after it was last used whatever else holds.
+it is alive, and for a day after it was last used whatever else holds.
 Nothing is loaded to know that: rows carry the keys of what they were made from.
 """
 
@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdlib.store.leases import live_leases
-from kdlib.store.serialisation import NAME, Damaged, read_state
+from kdlib.store.serialisation import NAME, Damaged, read_needs, read_state
 
 HOUR = 3600.0
 SAFE_AGE = 24 * HOUR
 """Seconds since its last use for which an entry is never removed: somebody may be about to use it."""
 
 ABANDONED = 30 * SAFE_AGE
-"""Seconds for which a sweep that was stopped, a checkpoint or a part waits for its training to go on."""
+"""Seconds for which a sweep that was stopped and a checkpoint wait for somebody to go on with them."""
 
 FOLDERS = ("caches", "banks")
 """Kinds whose entries are folders of files; the second is what older releases called the first."""
@@ -90,19 +90,28 @@ def litter(root: Path, older_than: float) -> list[Path]:
     return old
 
 
-def unneeded(root: Path, lease_seconds: float, needs: Iterable[list[list[str]]]) -> list[Entry]:
-    """Entries other than rows that may go, see above; `needs`: (kind, key) of what each row was made from."""
+def unneeded(root: Path, lease_seconds: float) -> list[Entry]:
+    """Entries other than rows that may go, see above."""
     now = _clock(root)
     listed = entries(root, now=now)
     there = {(entry.kind, entry.key) for entry in listed}
-    keep: set[Named] = {(kind, name) for row in needs for kind, name in row}
-    keep |= live_leases(root, lease_seconds, now) | _swept(root, now)
+    keep = _used_by_rows(listed) | live_leases(root, lease_seconds, now) | _swept(root, now)
     found = []
     for entry in listed:
         if entry.kind == "rows" or entry.age < SAFE_AGE or (entry.kind, entry.key) in keep:
             continue
-        if entry.kind not in ("checkpoints", "parts") or entry.age > ABANDONED or _aims(entry) <= there:
+        aims = _aims(entry) if entry.kind == "checkpoints" and entry.age < ABANDONED else there
+        if aims and aims <= there:
             found.append(entry)
+    return found
+
+
+def _used_by_rows(listed: Iterable[Entry]) -> set[Named]:
+    """What rows were made from. A row that cannot be read is none that a sweep could return, and names nothing."""
+    found: set[Named] = set()
+    for path in sorted(entry.path for entry in listed if entry.kind == "rows"):  # folder by folder: less to seek
+        with suppress(OSError):
+            found |= {(kind, name) for kind, name in read_needs(path)}
     return found
 
 
@@ -123,11 +132,9 @@ def _swept(root: Path, now: float) -> set[Named]:
 
 
 def _aims(entry: Entry) -> set[Named]:
-    """What a checkpoint or a part works towards; nothing if that cannot be read."""
+    """What a checkpoint works towards; nothing if that cannot be read."""
     with suppress(OSError, Damaged, KeyError, TypeError, ValueError):
-        state = read_state(entry.path)
-        named = state["aims"] if entry.kind == "checkpoints" else [[state["kind"], state["of"]]]
-        return {(kind, name) for kind, name in named}
+        return {(kind, name) for kind, name in read_state(entry.path)["aims"]}
     return set()
 
 

@@ -42,6 +42,8 @@ class Damaged(Exception):
 
 def plain(value: Any) -> Any:
     """`value` as JSON has it: tuples become lists, NumPy scalars Python's, NaN and infinities None."""
+    if type(value) is str or type(value) is int:
+        return value
     if isinstance(value, dict):
         if bad := [name for name in value if not isinstance(name, str)]:
             raise TypeError(f"names must be strings, not {bad[0]!r}")
@@ -58,7 +60,9 @@ def plain(value: Any) -> Any:
 
 
 def _merged(value: Any) -> Any:
-    """1.0 becomes 1, so that equal descriptions (`alpha=1`, `alpha=1.0`) share one key."""
+    """`value` as `plain` gives it, with 1 for 1.0: equal descriptions (`alpha=1`, `alpha=1.0`) share one key."""
+    if type(value) is str or type(value) is int or value is None:  # nearly all there is
+        return value
     if isinstance(value, dict):
         return {name: _merged(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -67,19 +71,28 @@ def _merged(value: Any) -> Any:
 
 
 def _canonical(value: Any) -> str:
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """The JSON text of a `plain` value, one for all that are equal."""
+    return CANONICAL.encode(value)
 
 
-def key(kind: str, description: dict, schema: int | None = None) -> str:
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def key(kind: str, description: dict) -> str:
     """The name of an entry: SHA-256 (64 hex digits) of kind, description and `SCHEMA`.
 
     `rules` in a description (a digest of the code that decides the outcome) is not hashed but stands behind the
     digits, so that entries that differ in nothing else are found beside each other.
     """
-    said = {name: value for name, value in description.items() if name != "rules"}
-    whole = {"schema": schema or SCHEMA, "kind": kind, "description": _merged(plain(said))}
-    name = hashlib.sha256(_canonical(whole).encode()).hexdigest()
-    return f"{name}-{description['rules']}" if description.get("rules") else name
+    return _name(kind, plain(description), SCHEMA)
+
+
+def _name(kind: str, said: dict, schema: int) -> str:
+    """`key` of a description that is `plain` already."""
+    rest = {name: value for name, value in said.items() if name != "rules"}
+    text = _canonical({"schema": schema, "kind": kind, "description": _merged(rest)})
+    name = hashlib.sha256(text.encode()).hexdigest()
+    return f"{name}-{said['rules']}" if said.get("rules") else name
 
 
 NAME = r"[0-9a-f]{64}(-[0-9a-f]{4,64})?"
@@ -88,7 +101,7 @@ NAME = r"[0-9a-f]{64}(-[0-9a-f]{4,64})?"
 
 def check_place(kind: str, description: dict, path: Path) -> None:
     """`Damaged` if the entry is not the one that its file's name promises (this schema's or an older one's)."""
-    if all(key(kind, description, schema) != path.name.partition(".")[0] for schema in range(SCHEMA, 0, -1)):
+    if all(_name(kind, description, schema) != path.name.partition(".")[0] for schema in range(SCHEMA, 0, -1)):
         raise Damaged("it holds another entry than its name says")
 
 
@@ -104,7 +117,7 @@ def _digest(arrays: Arrays, state: str) -> str:
 
 def pack(arrays: Arrays, state: dict) -> bytes:
     solid = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    text = _canonical(state)
+    text = _canonical(plain(state))
     return safetensors.numpy.save(solid, {"state": text, "sha256": _digest(solid, text)})
 
 
@@ -157,6 +170,15 @@ def unpack_row(path: Path) -> dict:
         return {"needs": [], **body}
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Damaged(str(problem)) from problem
+
+
+def read_needs(path: Path) -> list[list[str]]:
+    """(kind, key) of what the row was made from, without a look at all the rest; empty if the file does not say."""
+    raw = path.read_bytes()
+    try:
+        return json.loads(b"{" + raw[raw.rindex(b'"needs": ') :])["needs"]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 _FIXES = {

@@ -13,6 +13,7 @@ stopped lose at most the part in work. Everything is a pure function of `Referen
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -90,10 +91,19 @@ class ReferenceRuns:
 
     def parts(self, data: Dataset, device: torch.device) -> list[ReferenceRuns]:
         """The same runs, divided into those that train side by side: all of them, or each alone."""
-        channels, size, _ = data.image_shape
-        if worth_stacking(build(self.model, data.num_classes, channels, size), device):
+        if stackable(self.model, data, device):
             return [self]
         return [dataclasses.replace(self, seeds=(seed,)) for seed in self.seeds]
+
+
+def stackable(name: str, data: Dataset, device: torch.device) -> bool:
+    """Whether networks of this name gain by training side by side on this data and device."""
+    return _stackable(name, data.num_classes, data.image_shape[0], data.image_shape[1], device)
+
+
+@functools.lru_cache(maxsize=128)
+def _stackable(name: str, num_classes: int, channels: int, size: int, device: torch.device) -> bool:
+    return worth_stacking(build(name, num_classes, channels, size), device)
 
 
 def _targets_only(student: Tensor, teacher: Tensor | None, targets: Tensor) -> Tensor:
@@ -156,7 +166,7 @@ def _networks_part(part: ReferenceRuns, shop: Workshop) -> Arrays:
             return shipped
         made, recorded = _train(part, shop, finished)
         if recorded:
-            shop.store.arrays("dynamics", _with_early(part, shop), lambda: recorded)
+            shop.store.arrays("dynamics", with_early(part, shop), lambda: recorded)
         return made
 
     found = shop.store.arrays("networks", description, make)
@@ -169,13 +179,14 @@ def _dynamics_part(part: ReferenceRuns, shop: Workshop) -> Arrays:
     """What was recorded; a training that left no record (a shipped network, another early epoch) is repeated."""
     _networks_part(part, shop)
     finished: list[Checkpoint] = []
-    found = shop.store.arrays("dynamics", _with_early(part, shop), lambda: _train(part, shop, finished)[1])
+    found = shop.store.arrays("dynamics", with_early(part, shop), lambda: _train(part, shop, finished)[1])
     for checkpoint in finished:
         checkpoint.clear()
     return found
 
 
-def _with_early(part: ReferenceRuns, shop: Workshop) -> dict:
+def with_early(part: ReferenceRuns, shop: Workshop) -> dict:
+    """The description of what was recorded up to the early epoch, or at it."""
     return {**shop.describe(part), "early": part.early_epoch()}
 
 
@@ -199,7 +210,7 @@ def _train(runs: ReferenceRuns, shop: Workshop, finished: list[Checkpoint]) -> t
             loop.stack.unstack([m.model for m in members])
             early.extend(probabilities(m.model, data) for m in members)
 
-    resume = shop.checkpoint(_with_early(runs, shop), early)
+    resume = shop.checkpoint(with_early(runs, shop), early)
     options: dict[str, Any] = {"record": not data.is_regression, "on_epoch": at_epoch, "resume": resume}
     trained = train_batched(members, data, runs.recipe, device=shop.device, **options)
     refuse_divergence(trained, runs)

@@ -26,6 +26,8 @@ from kdlib.training.reference_runs import (
     networks,
     outputs,
     refuse_divergence,
+    stackable,
+    with_early,
 )
 from kdlib.utils import seeds
 
@@ -72,8 +74,12 @@ def _outputs(runs: ReferenceRuns, shop: Workshop, recording: Recording) -> Array
 
 def _gradients(runs: ReferenceRuns, shop: Workshop, recording: Recording) -> Arrays:
     """Gradient norms (R,N) of the clean training images at the early epoch, all parameters and last layer."""
-    found = [_gradients_of_one(dataclasses.replace(runs, seeds=(seed,)), shop) for seed in runs.seeds]
+    found = [_gradients_of_one(one, shop) for one in _one_by_one(runs)]
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+
+
+def _one_by_one(runs: ReferenceRuns) -> list[ReferenceRuns]:
+    return [dataclasses.replace(runs, seeds=(seed,)) for seed in runs.seeds]
 
 
 def _gradients_of_one(runs: ReferenceRuns, shop: Workshop) -> Arrays:
@@ -91,7 +97,7 @@ def _gradients_of_one(runs: ReferenceRuns, shop: Workshop) -> Arrays:
         norms = {"grad_norm": grand(model, x, y)[None], "grad_norm_last": grand_last(model, x, y)[None]}
         return {**norms, **_cost(trained)}
 
-    description = {**shop.describe(runs), "early": runs.early_epoch()}
+    description = with_early(runs, shop)
     return shop.store.arrays("gradients", description, make)
 
 
@@ -105,8 +111,11 @@ def _view_scores(runs: ReferenceRuns, shop: Workshop, recording: Recording) -> A
         found = [_over_views(runs, shop, recording, row) for row in range(len(runs.seeds))]
         return {"view_difficulty": np.stack(found)}
 
-    description = {**shop.describe(runs), "views": recording.views, "view_augment": recording.augment}
-    return shop.store.arrays("view_scores", description, make)
+    return shop.store.arrays("view_scores", _views_description(runs, shop, recording), make)
+
+
+def _views_description(runs: ReferenceRuns, shop: Workshop, recording: Recording) -> dict:
+    return {**shop.describe(runs), "views": recording.views, "view_augment": recording.augment}
 
 
 def _over_views(runs: ReferenceRuns, shop: Workshop, recording: Recording, row: int) -> np.ndarray:
@@ -128,11 +137,19 @@ TOGETHER = 32  # subset models that train side by side, and that are stored as o
 
 def _subset_models(runs: ReferenceRuns, shop: Workshop, recording: Recording) -> Arrays:
     """Feldman & Zhang's subset models: which samples each was trained on and gets right, both (S,N) bool."""
-    together = TOGETHER if len(runs.parts(shop.data, shop.torch_device)) == 1 else 1
-    wanted = [(seed, i) for seed in runs.seeds for i in range(recording.subsets)]
-    groups = [wanted[start : start + together] for start in range(0, len(wanted), together)]
-    found = [_subset_group(runs, shop, group) for group in groups]
+    found = [_subset_group(runs, shop, group) for group in _subset_groups(runs, shop, recording)]
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def _subset_groups(runs: ReferenceRuns, shop: Workshop, recording: Recording) -> list[list[tuple[int, int]]]:
+    """(seed, number) of the subset models, in groups that train side by side."""
+    together = TOGETHER if stackable(runs.model, shop.data, shop.torch_device) else 1
+    wanted = [(seed, i) for seed in runs.seeds for i in range(recording.subsets)]
+    return [wanted[start : start + together] for start in range(0, len(wanted), together)]
+
+
+def _subsets_description(runs: ReferenceRuns, shop: Workshop, group: list[tuple[int, int]]) -> dict:
+    return {**shop.describe(dataclasses.replace(runs, seeds=())), "subset_models": [list(one) for one in group]}
 
 
 def _subset_group(runs: ReferenceRuns, shop: Workshop, group: list[tuple[int, int]]) -> Arrays:
@@ -152,7 +169,7 @@ def _subset_group(runs: ReferenceRuns, shop: Workshop, group: list[tuple[int, in
             resume.clear()
         return {"trained": trained, "subset_correct": np.stack(right), **_cost(finished)}
 
-    description = {**shop.describe(dataclasses.replace(runs, seeds=())), "subset_models": [list(one) for one in group]}
+    description = _subsets_description(runs, shop, group)
     return shop.store.arrays("subsets", description, make)
 
 
@@ -183,6 +200,27 @@ def record(needs: Sequence[str], runs: ReferenceRuns, shop: Workshop, recording:
     for maker in dict.fromkeys(MAKERS[need] for need in needs):
         found |= maker(runs, shop, recording)
     return Signals(**_fields(found, needs))
+
+
+def sources(
+    needs: Sequence[str], runs: ReferenceRuns, shop: Workshop, recording: Recording = Recording()
+) -> list[tuple[str, dict]]:
+    """(kind, description) of the stored entries that `record` reads, whether they are there or not."""
+    if recording.at is not None:
+        runs = dataclasses.replace(runs, early=recording.at)
+    makers, found = {MAKERS[need] for need in needs}, []
+    for part in runs.parts(shop.data, shop.torch_device) if makers - {_subset_models, _gradients} else ():
+        described = shop.describe(part)
+        found += [("networks", described), ("outputs", described), ("dynamics", with_early(part, shop))]
+    if _view_scores in makers:
+        found.append(("view_scores", _views_description(runs, shop, recording)))
+    if _gradients in makers:
+        found += [("gradients", with_early(one, shop)) for one in _one_by_one(runs)]
+    if _subset_models in makers:
+        found += [
+            ("subsets", _subsets_description(runs, shop, group)) for group in _subset_groups(runs, shop, recording)
+        ]
+    return found
 
 
 def cost_of(

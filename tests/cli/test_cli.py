@@ -1,11 +1,9 @@
 """The command line: mistakes end in one line and exit code 2 before anything runs; results go to stdout."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -181,33 +179,6 @@ def test_preset_gives_defaults_and_grid(capsys):
     assert len(lines) == 1 + len(smoke.fractions) * len(smoke.seeds)
     assert main(["run", "--preset=smoke", *TINY[4:], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == smoke.fixed["epochs"]
-
-
-def test_store(own_store, capsys):
-    from kdlib.store.artefacts import Store
-
-    assert main(["run", *TINY]) == 0
-    capsys.readouterr()
-    assert main(["store", "ls"]) == 0
-    assert re.search(r"^rows +1 ", capsys.readouterr().out, re.M)
-    assert main(["store", "verify"]) == 0
-    store = Store(own_store)
-    import numpy as np
-
-    store.arrays("networks", {"of": "nobody"}, lambda: {"w": np.zeros(1000)})
-    assert main(["store", "gc"]) == 0 and len(store.ls("networks")) == 1, "what was used within a day stays"
-    two_days_ago = time.time() - 48 * 3600
-    os.utime(store.ls("networks")[0].path, (two_days_ago, two_days_ago))
-    capsys.readouterr()
-    assert main(["store", "gc"]) == 2, "no terminal, no --yes: nothing is removed"
-    assert len(store.ls("networks")) == 1
-    assert main(["store", "gc", "--yes"]) == 0
-    assert store.ls("networks") == [] and len(store.rows()) == 1
-    path = store.ls("rows")[0].path
-    path.write_bytes(path.read_bytes()[:-20])
-    capsys.readouterr()
-    assert main(["store", "verify"]) == 1
-    assert "damaged" in capsys.readouterr().out
 
 
 def test_lesson(tmp_path, capsys):

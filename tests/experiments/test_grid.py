@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,9 @@ import pandas as pd
 import pytest
 
 from kdlib.experiments import backends as executors
+from kdlib.experiments import worker_pool
 from kdlib.experiments.grid import SweepError, export_rows, load_rows, plan, points, sweep_of
-from kdlib.store.artefacts import Store, StoreError
+from kdlib.store.artefacts import MARKER, Store, StoreError, key
 from tests import tiny_experiment
 
 TINY = "tests.tiny_experiment"
@@ -89,7 +92,7 @@ def test_runs_without_a_teacher_fill_the_time_until_it_is_there(monkeypatch):
 
 
 def test_companies_are_parts_of_equal_size(monkeypatch):
-    monkeypatch.setattr(tiny_experiment, "company_key", lambda run: run.width, raising=False)
+    monkeypatch.setattr(tiny_experiment, "batch_key", lambda run: run.width, raising=False)
     runs = points(tiny_experiment.Run, {"width": [2, 3], "seed": list(range(10))}, {})
     jobs = plan(tiny_experiment, dict(enumerate(runs)))
     assert [len(job.places) for job in jobs] == [5, 5, 5, 5]
@@ -156,6 +159,128 @@ def test_a_run_that_kills_every_worker_fails_alone(tmp_path, journal):
     with pytest.raises(SweepError, match=r"died 4 times \(exit code -9"):
         tiny(tmp_path / "s", grid, workers=2, journal=str(journal))
     assert [row["mood"] for row in Store(tmp_path / "s").rows()] == ["well"]
+
+
+@pytest.mark.parametrize("cluster", [None, "local"])
+def test_a_run_that_kills_its_worker_takes_no_other_along(tmp_path, journal, cluster):
+    """Side by side with four others: the five go on one by one, and only the one that kills fails."""
+    grid = {"seed": [0, 1, 2, 3], "mood": ["beside well"]}
+    runs = points(tiny_experiment.Run, grid, {"journal": str(journal)})
+    runs.insert(1, points(tiny_experiment.Run, {"mood": ["beside kills"]}, {"seed": 9, "journal": str(journal)})[0])
+    jobs = plan(tiny_experiment, dict(enumerate(runs)))
+    assert [len(job.places) for job in jobs] == [5]
+    work = executors.Work(TINY, str(tmp_path / "s"), 60.0)
+    if cluster:
+        answers = executors.on_dask(jobs, work, False, cluster, 2)
+    else:
+        answers = worker_pool.in_processes(jobs, work, False, 2)
+    found = {place: outcome for job, all_of in answers for place, outcome in zip(job.places, all_of, strict=True)}
+    assert {place: found[place]["status"] for place in found} == {
+        0: "done",
+        1: "failed",
+        2: "done",
+        3: "done",
+        4: "done",
+    }
+    assert "died 4 times" in found[1]["error"] or "KilledWorker" in found[1]["error"]
+    assert len(Store(tmp_path / "s").rows()) == 4
+
+
+def test_a_worker_that_sees_other_data_makes_no_row(tmp_path, monkeypatch):
+    """Images swapped while the workers start, or another copy of them at the same path on another host."""
+    content = tmp_path / "content"
+    content.write_text("as the caller sees it")
+    with pytest.raises(SweepError, match="2 of 2 runs failed.*(?s:.)*sees other data or other code") as caught:
+        tiny(tmp_path / "s", {"seed": [0, 1]}, workers=2, mood="swaps", journal=str(content))
+    assert len(caught.value.failed) == 2 and Store(tmp_path / "s").ls("rows") == []
+
+
+def test_a_run_with_another_key_is_refused_before_it_starts(tmp_path, journal):
+    runs = [{"seed": seed, "journal": str(journal)} for seed in (0, 1)]
+    right = key("rows", tiny_experiment.describe(tiny_experiment.Run(**runs[1])))
+    work = executors.Work(TINY, str(tmp_path / "s"), 60.0)
+    outcomes = executors.attempt(work, runs, ["0" * 64, right], False)
+    assert [outcome["status"] for outcome in outcomes] == ["failed", "done"]
+    assert "\n" not in outcomes[0]["error"] and "run 3 0" not in lines(journal)
+
+
+def test_data_that_change_during_a_run_make_no_row(tmp_path):
+    content = tmp_path / "content"
+    content.write_text("as the caller sees it")
+    with pytest.raises(SweepError, match="sees other data or other code"):
+        tiny(tmp_path / "s", {"seed": [0]}, mood="swaps", journal=str(content))
+    assert Store(tmp_path / "s").ls("rows") == []
+
+
+def test_rows_name_what_they_were_made_from(tmp_path):
+    tiny(tmp_path / "s")
+    store = Store(tmp_path / "s")
+    teacher = {width: ["teachers", key("teachers", {"width": width})] for width in (2, 3)}
+    assert all(found["needs"] == [teacher[found["row"]["width"]]] for found in store.each_row())
+    assert list((tmp_path / "s").glob("sweeps/*")) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stopped_sweep_keeps_its_teachers(tmp_path, journal, workers):
+    """Before its first row is there, gc has nothing else to know it by."""
+    with pytest.raises(SweepError):
+        tiny(tmp_path / "s", {"mood": ["raises"], "seed": [0, 1]}, workers=workers)
+    store = Store(tmp_path / "s")
+    then = time.time() - 2 * 86400
+    os.utime(store.ls("teachers")[0].path, (then, then))
+    assert store.rows() == [] and store.unneeded() == []
+
+
+def test_interrupted_groups_stay_together(monkeypatch):
+    monkeypatch.setattr(tiny_experiment, "batch_key", lambda run: run.width, raising=False)
+    runs = dict(enumerate(points(tiny_experiment.Run, {"seed": list(range(10))}, {})))
+    name = [key("rows", tiny_experiment.describe(run)) for run in runs.values()]
+    jobs = plan(tiny_experiment, runs, interrupted=[[name[7], name[2], name[3]]])
+    assert sorted(job.places for job in jobs) == [(0, 1, 4, 5, 6, 8, 9), (7, 2, 3)]
+    assert all(job.keys == tuple(name[place] for place in job.places) for job in jobs)
+
+
+def test_gpus_are_dealt_out_in_turn(monkeypatch):
+    dealt = executors.deal_gpus(5, ["0", "1"])
+    assert [env["CUDA_VISIBLE_DEVICES"] for env in dealt] == ["0", "1", "0", "1", "0"]
+    assert executors.deal_gpus(2, ["GPU-a", "GPU-b", "GPU-c"])[1] == {"CUDA_VISIBLE_DEVICES": "GPU-b"}
+    assert executors.deal_gpus(3, ["0"]) == executors.deal_gpus(3, []) == [{}, {}, {}]
+    own = executors.Job((0,), ({"device": "cuda:1"},), ("key",), True)
+    assert executors.deal_gpus(2, ["0", "1"], [own]) == [{}, {}], "the run names its GPU itself"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1,-1,2")
+    assert executors.visible_gpus() == ["3", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert executors.visible_gpus() == []
+
+
+def test_workers_see_their_share_of_the_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    work = executors.Work(TINY, str(tmp_path / "s"), 60.0)
+    runs = points(tiny_experiment.Run, {"seed": list(range(8))}, {"pause": 0.1, "mood": "sees", "device": "cuda"})
+    jobs = plan(tiny_experiment, dict(enumerate(runs)))
+    assert all(job.gpu for job in jobs)
+    rows = [outcome["row"] for _, (outcome,) in worker_pool.in_processes(jobs, work, False, 2)]
+    assert {row["sees"] for row in rows} == {"4", "7"} and len({row["pid"] for row in rows}) == 2
+
+
+def test_a_local_cluster_talks_to_nobody_without_its_keys(tmp_path):
+    """A Dask worker executes what it is sent: neither other users of this host nor the network may send it anything."""
+    distributed = pytest.importorskip("dask.distributed")
+    with executors._local_cluster(1, []) as (address, security):
+        assert address.startswith("tls://127.0.0.1:")
+        with distributed.Client(address, security=security, set_as_default=False) as client:
+            assert client.submit(sum, [1, 2]).result() == 3
+            services = [info["services"] for info in client.scheduler_info()["workers"].values()]
+            assert services
+            port = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.http_server.port)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5)
+        assert port != 8787
+        with pytest.raises((OSError, TimeoutError)):
+            distributed.Client(address.replace("tls", "tcp"), timeout=1, set_as_default=False)
+        with pytest.raises((OSError, TimeoutError)):
+            stranger = distributed.Security.temporary()
+            distributed.Client(address, security=stranger, timeout=1, set_as_default=False)
 
 
 def test_equal_points_are_one_run(tmp_path, journal):
@@ -245,8 +370,7 @@ def test_a_full_disk_stops_the_sweep_with_one_line(tmp_path, monkeypatch):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(caught.value)
-    left = [path.name for path in (tmp_path / "s").rglob("*") if path.is_file()]
-    assert left == ["kdlib-store.json"], "only the mark that says that the folder is a store"
+    assert [path.name for path in (tmp_path / "s").rglob("*") if path.is_file()] == [MARKER]
 
 
 def test_a_dask_worker_that_dies(tmp_path, journal):
