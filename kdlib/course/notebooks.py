@@ -10,12 +10,12 @@ import base64
 import copy
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdlib.utils.errors import choose
+from kdlib.utils.files import write_whole
 from kdlib.utils.values import literal, split_commas
 
 if TYPE_CHECKING:  # nbformat is imported where it is used: the command line's help is to be quick
@@ -38,10 +38,7 @@ def write(nb: NotebookNode, path: str | Path) -> Path:
     import nbformat
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, nbformat.writes(nb) + "\n")
     return path
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from kdlib import __version__
 from kdlib.course import lessons, notebooks
 from kdlib.course.suite import Outcome
+from kdlib.utils.files import write_whole
 
 ASSETS = Path(__file__).parent / "assets"
 TITLE = "Knowledge distillation on pruned data"
@@ -200,10 +201,7 @@ def _data_uri(picture: Path) -> str:
 
 
 def _write(page: str, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, page)
     return path
 
 

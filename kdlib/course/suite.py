@@ -20,6 +20,7 @@ from typing import Any
 from kdlib.course import lessons, notebooks
 from kdlib.course.lessons import LessonError, say
 from kdlib.utils import paths
+from kdlib.utils.files import write_whole
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "matplotlib", "seaborn")
 
@@ -200,11 +201,7 @@ def remember(outcome: Outcome) -> None:
         "figures": figures,
         "seconds": outcome.seconds,
     }
-    path = _stamp_path(task)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(_stamp_path(task), json.dumps(stamp, indent=1))
 
 
 def inputs(task: Task) -> str:

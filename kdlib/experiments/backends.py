@@ -268,7 +268,13 @@ def _serve_local_cluster(order: dict) -> None:
         "security": Security(require_encryption=True, **order["security"]),
         "dashboard": False,
     }
-    per_worker = {**common, "nthreads": 1, "memory_limit": 0, "resources": order["resources"]}
+    per_worker = {
+        **common,
+        "nthreads": 1,
+        "memory_limit": 0,
+        "resources": order["resources"],
+        "silence_logs": logging.ERROR,
+    }
     workers = {
         number: {"cls": Nanny, "options": {**per_worker, "env": {**WORKER_ENVIRONMENT, **environment}}}
         for number, environment in enumerate(order["environments"])

@@ -21,7 +21,7 @@ def data() -> Path:
 
 def store() -> Path:
     """The default artefact store: `$KDLIB_STORE` if set, else `data/store`."""
-    return Path(os.environ.get("KDLIB_STORE", data() / "store")).expanduser()
+    return Path(os.environ.get("KDLIB_STORE") or data() / "store").expanduser()
 
 
 def figures() -> Path:

@@ -653,3 +653,10 @@ def test_default_folder_is_cheap(monkeypatch, tmp_path):
     store = Store()
     assert store.root == tmp_path / "from environment" and not store.root.exists()
     assert store.rows() == [] and store.ls() == [] and not store.root.exists()
+
+
+def test_an_empty_variable_names_no_folder(monkeypatch, tmp_path):
+    """As a path it would be the working folder."""
+    monkeypatch.setenv("KDLIB_STORE", "")
+    monkeypatch.setenv("KDLIB_ROOT", str(tmp_path))
+    assert Store().root == tmp_path / "data" / "store"

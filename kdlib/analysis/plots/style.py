@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kdlib.utils import paths
+from kdlib.utils.files import write_whole
 
 # Okabe-Ito: eight colours that stay apart for every kind of colour vision. One scorer, one colour, in the whole suite.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"]
@@ -62,9 +62,7 @@ def save(figure: Figure, name: str, folder: str | Path | None = None) -> Path:
     small = io.BytesIO()
     Image.open(png).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     for suffix, buffer in ((".svg", svg), (".png", small)):
-        partial = folder / f".{name}{suffix}.{os.getpid()}.partial"
-        partial.write_bytes(buffer.getvalue())
-        os.replace(partial, folder / f"{name}{suffix}")
+        write_whole(folder / f"{name}{suffix}", buffer.getvalue())
     return folder / f"{name}.svg"
 
 
