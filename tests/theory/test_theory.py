@@ -203,6 +203,15 @@ def test_how_often_theorem_1_fails() -> None:
     assert (found["worst"] > limit).mean() > 0.2
     assert (found["worst"] >= found["ratio"] * (1 - 1e-6)).all()
     assert (found["worst"] >= found["average"] * (1 - 1e-6)).all()
+    assert (found["kept"] >= found["d"]).all() and found["kept"].max() < 40
+
+
+def test_failure_rate_is_a_share_with_its_wilson_interval() -> None:
+    share, low, high = counterexamples.failure_rate([0.5] * 98 + [1.2, 1 + theory.ROUNDING / 2])
+    assert share == pytest.approx(1.0)
+    assert low == pytest.approx(0.1767, abs=1e-3) and high == pytest.approx(5.449, abs=1e-3)  # Wilson 1927, 1 of 100
+    with pytest.raises(ValueError, match="at least one problem"):
+        counterexamples.failure_rate([])
 
 
 # ---------------------------------------------------------------- exact counterexamples
@@ -289,16 +298,15 @@ def figures_of_the_lesson() -> dict[str, Figure]:
     X, theta, alphas = rng.standard_normal((2, 8)), np.array([2.0, 1.0]), np.linspace(0, 1, 3)
     trained = [theory.monte_carlo(X, [0, 1, 2], theta, a, 1.0, 1.0, 20, rng) for a in alphas]
     lines = np.array([run.bias for run in trained]), np.array([run.variance for run in trained])
-    ratios = counterexamples.survey(rng, 30)
+    rates = np.array([counterexamples.failure_rate(ratios) for ratios in ([0.5, 2.0], [0.5, 0.9, 1.1])])
     return {
         "toy": plots.toy(
             X, X.T @ theta, [0, 1, 2], theta, {"student": trained[0].errors, "teacher": trained[1].errors}
         ),
-        "formula": plots.formula_check(alphas, *lines, trained),
+        "formula": plots.formula_check(alphas, *lines, alphas, trained),
         "lemma": plots.singular_values(alphas, np.ones((3, 5))),
-        "direction": plots.bias_by_direction(known.X, 2, 1.0, 1.0, known.theta),
-        "survey": plots.survey({"random": ratios["ratio"], "worst": ratios["worst"]}),
-        "shares": plots.shares({"random": 0.0}, {"random": (1.5, 1.0, 2.0)}),
+        "direction": plots.ratio_by_direction(known.X, 2, 1.0, 1.0, known.theta),
+        "failures": plots.failures(np.array([2.0, 5.0]), {"one random": rates, "worst": rates}),
         "total": plots.total_error(X, [0, 1, 2], theta, 1.0, 0.5, 1.0),
     }
 
@@ -319,9 +327,31 @@ def test_shaded_directions_are_those_where_the_theorem_fails() -> None:
     known = counterexamples.known_counterexample()
     aligned = np.hstack([known.X_f, theory.aligned_columns(known.X_f, [1.0, 2.0])])
     for X, label in ((known.X.astype(float), "Theorem 1 fails"), (aligned, "Theorem 1 fails: nowhere")):
-        figure = plots.bias_by_direction(X, 2, 1.0, 1.0)
+        figure = plots.ratio_by_direction(X, 2, 1.0, 1.0)
         assert label in figure.axes[1].get_legend_handles_labels()[1]
+        ratio = figure.axes[1].lines[0].get_ydata()
+        assert (ratio.max() > 1 + theory.ROUNDING) == (label == "Theorem 1 fails")
         style.close(figure)
+
+
+def test_the_plotted_ratio_is_that_of_the_squared_biases() -> None:
+    known = counterexamples.known_counterexample()
+    figure = plots.ratio_by_direction(known.X, 2, 1.0, 1.0, known.theta)
+    degrees, ratio = figure.axes[1].lines[0].get_data()
+    direction = np.degrees(np.arctan2(2, 1))  # of theta* = (1, 2)
+    expected = float(known.large_teacher / known.small_teacher)
+    assert np.interp(direction, degrees, ratio) == pytest.approx(expected, abs=1e-3)
+    style.close(figure)
+
+
+def test_the_total_error_is_shown_relative_to_no_teacher() -> None:
+    """The curves cross 1 inside the picture: below, the teacher pays."""
+    X, theta = np.random.default_rng([0, 4]).standard_normal((5, 40)), np.random.default_rng([0, 7]).standard_normal(5)
+    figure = plots.total_error(X, range(10), theta, 0.5, 1.0, 0.3)
+    lams, ratio = figure.axes[1].lines[1].get_data()  # alpha = 1
+    crossing = lams[np.argmax(ratio > 1)]
+    assert lams[0] < crossing < lams[-1] and 0 < ratio.min() < 1 < ratio.max() < figure.axes[1].get_ylim()[1]
+    style.close(figure)
 
 
 def test_notebook_figures_are_small_pngs() -> None:
