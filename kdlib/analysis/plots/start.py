@@ -56,12 +56,17 @@ def soft_targets(image: NDArray, targets: Mapping[str, NDArray], classes: Sequen
 
 
 def curves(
-    x: ArrayLike, values: Mapping[str, NDArray], xlabel: str, levels: Mapping[str, float] | None = None
+    x: ArrayLike,
+    values: Mapping[str, NDArray],
+    xlabel: str,
+    levels: Mapping[str, float] | None = None,
+    *,
+    log: bool = True,
 ) -> Figure:
     """Test accuracy against `x` (T,): one line for each name -> (seeds, T) accuracies in percent.
 
     The band is the 95% interval over seeds; fewer than three seeds are points. `levels` (name -> percent): horizontal
-    lines, the first dashed, the second dotted.
+    lines, the first dashed, the second dotted. `log`: a logarithmic axis with a tick at every point.
     """
     figure, axis = plt.subplots(figsize=(6, 3.2))
     at = np.asarray(x, dtype=np.float64)
@@ -69,10 +74,12 @@ def curves(
         _line(axis, at, np.asarray(found), name, colour, marker, line)
     for (name, level), line in zip((levels or {}).items(), ("--", ":"), strict=False):
         axis.axhline(level, color=GREY, ls=line, lw=1.2, label=name)
-    axis.set(xscale="log", xlabel=xlabel, ylabel="test accuracy (percent)")
-    axis.set_xticks(at, [f"{v:,.0f}" for v in at])
-    axis.minorticks_off()
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    axis.set(xlabel=xlabel, ylabel="test accuracy (percent)")
+    if log:
+        axis.set_xscale("log")
+        axis.set_xticks(at, [f"{v:,.0f}" for v in at])
+        axis.minorticks_off()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 

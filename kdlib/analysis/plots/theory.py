@@ -128,7 +128,7 @@ def _ratio_curve(axis: Axes, X_f: Array, X: Array, alpha: float, lam: float) -> 
     name = "Theorem 1 fails" + ("" if fails.any() else ": nowhere")
     axis.fill_between(degrees, 1, ratio, where=list(fails), color=ORANGE, alpha=0.5, lw=0, label=name)
     axis.set(xlabel=r"direction of $\theta^*$ (degrees)", xticks=[0, 45, 90, 135, 180])
-    axis.set(ylabel="squared bias, large / small teacher", ylim=(0, 1.5))
+    axis.set(ylabel="ratio of squared biases", ylim=(0, 1.5))
 
 
 def failures(middles: Array, rates: Mapping[str, Array]) -> Figure:
@@ -166,13 +166,16 @@ def total_error(X_t: Array, kept: Sequence[int], theta: Array, sigma: float, alp
     left.axvline(alpha, color=BLACK, ls=":", lw=1)
     left.set(xlabel=r"KD weight $\alpha$", ylabel=f"error {SQUARED}", ylim=(0, None))
     without, *taught = (
-        np.array([theory.total_error(X_t, kept, theta, weight, at, sigma).total for at in lams]) for weight in (0, 0.5, 1)
+        np.array([theory.total_error(X_t, kept, theta, weight, at, sigma).total for at in lams])
+        for weight in (0, 0.5, 1)
     )
     for totals, name, colour in zip(taught, ("0.5", "1"), (SKY, PINK), strict=True):
         right.plot(lams, totals / without, label=rf"$\alpha$ = {name}", color=colour)
     right.axhline(1, color=GREY, ls="--", lw=1.2, label="no KD")
     right.axvline(lam, color=BLACK, ls=":", lw=1)
-    right.set(xscale="log", xlabel=r"$\lambda$ (squared feature units)", ylabel="total error, KD / no KD", ylim=(0, 1.5))
+    right.set(
+        xscale="log", xlabel=r"$\lambda$ (squared feature units)", ylabel="total error, KD / no KD", ylim=(0, 1.5)
+    )
     left.set_title(rf"at $\lambda$ = {lam:.3g}", y=1.17)
     right.set_title("does the teacher pay?", y=1.17)
     for axis in (left, right):
