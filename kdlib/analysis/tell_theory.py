@@ -142,9 +142,10 @@ def price(X: Array, kept: Sequence[int], theta: Array, alpha: float, lam: float,
     where = ", ".join(f"{turn:.2g}" for turn in turns) or "no penalty between the ends of the picture"
     best = [min(ridge.total_error(X, kept, theta, a, at, sigma).total for at in lams) for a in (0.0, alpha)]
     own = "still pays" if best[1] < best[0] else "no longer pays"
-    here = f"At $\\lambda$ = {lam:g}, $\\sigma_\\eta$ = {sigma:g}, $\\alpha$ = {alpha:g}, {'; '.join(parts)}: **{verdict}**{by}."
-    there = f"The sign changes at $\\lambda$ = {where}. With the best $\\lambda$ of each, the total goes from {best[0]:.3f} to "
-    note = f"{best[1]:.3f}: the teacher {own}. (Exact expectations for one data set: they have no spread.)"
+    at = f"$\\lambda$ = {lam:g}, $\\sigma_\\eta$ = {sigma:g}, $\\alpha$ = {alpha:g}"
+    here = f"At {at}, {'; '.join(parts)}: **{verdict}**{by}."
+    there = f"The sign changes at $\\lambda$ = {where}. With the best $\\lambda$ of each, the total goes from "
+    note = f"{best[0]:.3f} to {best[1]:.3f}: the teacher {own}. (Exact expectations for one data set: they have no spread.)"
     return Markdown(f"{SEEN}{here} {there}{note}")
 
 

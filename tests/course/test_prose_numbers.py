@@ -29,7 +29,7 @@ NOT_PROSE = [
 NUMBER = r"\d+(?:\.\d+)?"
 NAMED = (
     r"(?i)\b(?:eqs?|equations?|secs?|sections?|figs?|figures?|tables?|theorems?|lemmas?|exercises?|solutions?|lessons?|"
-    r"parts?|steps?|claims?)\.?\s+" + NUMBER + r"(?:(?:,| and| to| or)\s+" + NUMBER + r"\b(?!%))*"
+    r"parts?|steps?|claims?)\.?\s+" + NUMBER + r"(?:(?: and| to| or)\s+" + NUMBER + r"\b(?!%))*"
 )
 
 
@@ -70,7 +70,7 @@ def test_typed_numbers_are_found(source):
         "| preset | run time on 2 cores |\n|---|---|\n| `smoke` | 20 s |",
         "## References\n\n1. A. Author. 2015. arXiv:2403.07854",
         "Each band is a 95% interval over seeds; a toy of 2-D points",
-        '<img width="300"> [03](03_kd_on_pruned_data.ipynb)',
+        '<img width="300"> [lesson 03](03_kd_on_pruned_data.ipynb)',
     ],
 )
 def test_other_numbers_are_not(source):
