@@ -107,7 +107,7 @@ def survey(cases: Mapping[str, NDArray]) -> Markdown:
     lines = ["| which $\\theta^*$ | problems | Theorem 1 fails | 95% interval | largest ratio |", "|---" * 5 + "|"]
     for name, ratios in cases.items():
         share, low, high = failure_rate(ratios)
-        lines.append(f"| {name} | {len(ratios):,} | {share:.3g}% | {low:.2g}% to {high:.2g}% | {ratios.max():.4g} |")
+        lines.append(f"| {name} | {len(ratios):,} | {share:.3g}% | {low:.2g}% to {high:.2g}% | {ratios.max():.7g} |")
     return Markdown("\n".join(lines))
 
 
