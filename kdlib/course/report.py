@@ -103,8 +103,7 @@ def lesson_html(nb: Any, stem: str) -> str:
         extra_loaders=[DictLoader({"cells.html.j2": CELLS})],
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        embed_images=True,
-    )
+    )  # without embed_images, which would close each block of HTML, and so unfold what a lesson folds
     body, _ = exporter.from_notebook_node(nb, resources={"metadata": {"path": str(lessons.folder())}})
     body = re.sub(r'<script\b.*?</script>|<link\b[^>]*>|<a class="anchor-link".*?</a>', "", body, flags=re.DOTALL)
     body = re.sub(r'\s*id="cell-id=[^"]*"', "", body)  # lessons may share a cell, and ids follow from sources

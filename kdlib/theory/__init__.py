@@ -1,1 +1,1 @@
-"""Ridge regression with a teacher: closed forms, counterexamples and Monte Carlo (numpy only)."""
+"""Ridge regression with a teacher: closed forms, counterexamples and Monte Carlo, without torch."""

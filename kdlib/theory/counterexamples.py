@@ -1,8 +1,8 @@
 """Where Theorem 1 of DKDP fails: exact counterexamples, a search for new ones, and how often it happens.
 
 `kdlib.theory.ridge` holds the formulas. Here they are evaluated on whole-number problems in exact fractions, so
-that "larger" is a proof, and on many random problems, so that "often" is a number. See the theory room for
-the notation.
+that "larger" is a proof, and on many random problems, so that "often" is a number. The notation is that of
+`kdlib.theory.ridge`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 
 from kdlib.theory import ridge as theory
 from kdlib.theory.ridge import Array, Like
@@ -156,15 +157,27 @@ def survey(
     """bias^2(teacher on all) / bias^2(teacher on kept) on random problems; above 1 violates Theorem 1.
 
     Arrays of shape (problems,): "ratio" at the problem's own theta, "average" over isotropic theta, "worst"
-    over all theta; and "alpha", "lam", "d". Raises ValueError as `random_problem`.
+    over all theta; and "alpha", "lam", "d", "kept" (N_f). Raises ValueError as `random_problem`.
     """
     rows = []
     for _ in range(problems):
         p = random_problem(rng, dims, largest_n, alpha)
         X_f = p.X[:, p.kept]
-        B_t, B_f = (theory.bias_operator(X_f, X, p.alpha, p.lam) for X in (p.X, X_f))
-        ratio = np.sum((B_t @ p.theta) ** 2) / np.sum((B_f @ p.theta) ** 2)
-        worst = np.linalg.svd(np.linalg.solve(B_f.T, B_t.T), compute_uv=False)[0] ** 2
-        rows.append((ratio, np.sum(B_t**2) / np.sum(B_f**2), worst, p.alpha, p.lam, len(p.X)))
-    names = ("ratio", "average", "worst", "alpha", "lam", "d")
-    return dict(zip(names, np.array(rows, dtype=np.float64).reshape(problems, 6).T, strict=True))
+        large, small = (theory.bias_squared(X_f, X, p.theta, p.alpha, p.lam) for X in (p.X, X_f))
+        average = theory.average_case(p.X, p.kept, p.alpha, p.lam)
+        worst, _ = theory.worst_case(p.X, p.kept, p.alpha, p.lam)
+        rows.append((large / small, average, worst, p.alpha, p.lam, len(p.X), len(p.kept)))
+    names = ("ratio", "average", "worst", "alpha", "lam", "d", "kept")
+    return dict(zip(names, np.array(rows, dtype=np.float64).reshape(problems, 7).T, strict=True))
+
+
+def failure_rate(ratios: Like) -> tuple[float, float, float]:
+    """Percent of `ratios` (problems,) above 1 beyond rounding, where Theorem 1 fails, and its 95% Wilson interval.
+
+    ValueError without any problem.
+    """
+    above = np.asarray(ratios) > 1 + theory.ROUNDING
+    if not above.size:
+        raise ValueError("a failure rate needs at least one problem")
+    found = binomtest(int(above.sum()), above.size).proportion_ci(method="wilson")
+    return 100 * float(above.mean()), 100 * float(found.low), 100 * float(found.high)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 
 Like = npt.ArrayLike
 Array = npt.NDArray[np.float64]
@@ -220,6 +221,22 @@ def monte_carlo(
     bias_se, spread_se, square_se = (v.std(axis=-1, ddof=1) / np.sqrt(draws) for v in (errors, spread, square))
     means = float(spread.mean()), float(spread_se), float(square.mean()), float(square_se)
     return MonteCarlo(errors, bias, bias_se, *means)
+
+
+def break_even(X_t: Like, kept: Like, theta: Like, alpha: float, sigma: float, lams: Like) -> Array:
+    """Penalties at which a student of KD weight `alpha` has the same total error as one without a teacher.
+
+    lams (L,) increasing: between neighbours whose differences have opposite signs the root is found (Brent's method);
+    returns the roots (R,), possibly none.
+    """
+
+    def gap(lam: float) -> float:
+        with_teacher, without = (total_error(X_t, kept, theta, a, lam, sigma).total for a in (alpha, 0.0))
+        return with_teacher - without
+
+    grid = np.asarray(lams, dtype=np.float64)
+    signs = np.sign([gap(lam) for lam in grid])
+    return np.array([brentq(gap, grid[i], grid[i + 1]) for i in np.flatnonzero(signs[:-1] * signs[1:] < 0)])
 
 
 # ---------------------------------------------------------------------------------------------- Theorem 1

@@ -40,16 +40,6 @@ def noise_table(seeds: int) -> pd.DataFrame:
     )
 
 
-def student_rows(seeds: int = 4) -> pd.DataFrame:
-    rows = [
-        {"fraction": f, "loss": loss, "seed": s, "test_acc": 80 + 5 * (loss == "kd") + s, "kept": round(1000 * f)}
-        for f in (0.05, 0.1)
-        for loss in ("cross_entropy", "kd")
-        for s in range(seeds)
-    ]
-    return pd.DataFrame(rows)
-
-
 def toy() -> Figure:
     rng = np.random.default_rng(0)
     return plots.toy(rng.random((6, 2)), np.arange(6) % 2, np.arange(6), rng.random((9, 6)) < 0.5, {"A": 0, "B": 5})
@@ -68,7 +58,6 @@ def score_figures() -> dict[str, Figure]:
         "window": plots.window(np.arange(50.0), images(50), kept, "score (unit)"),
         "label_noise": plots.label_noise(noise_table(5), 10.0, 0.1),
         "class_counts": plots.class_counts({"el2n": np.arange(10)}, 4.5, CLASSES),
-        "students": start.students(student_rows(), 97.0, 98.0),
     }
 
 
@@ -133,15 +122,6 @@ def test_most_possible_share_is_base_rate_over_f() -> None:
     line = next(line for line in left.lines if line.get_label() == "most possible")
     f, share = np.asarray(line.get_xdata()) / 100, np.asarray(line.get_ydata())
     np.testing.assert_allclose(share, np.minimum(100, 10 / f))
-
-
-def test_students_joins_equal_seeds() -> None:
-    rows = student_rows().sample(frac=1, random_state=0)
-    axis = start.students(rows, 97.0, 98.0).axes[0]
-    pairs = [line.get_ydata() for line in axis.lines if len(line.get_ydata()) == 2 and line.get_marker() == "o"]
-    assert len(pairs) == 4
-    for none, kd in pairs:
-        assert kd - none == 5
 
 
 def test_soft_targets_shows_each_distribution() -> None:

@@ -326,6 +326,15 @@ def test_report(project):
     assert (project / "again.html").read_bytes() == path.read_bytes(), "equal results, equal page"
 
 
+def test_lesson_html_keeps_folded_what_an_output_folds(project):
+    """The answer of a predict exercise is Markdown inside <details>; nbconvert may not close it at the first blank line."""
+    text = "<details><summary>open</summary>\n\nthe *answer*\n\n- one\n\n</details>"
+    output = nbformat.v4.new_output("execute_result", {"text/markdown": text}, execution_count=1)
+    cell = nbformat.v4.new_code_cell("answer", outputs=[output])
+    body = report.lesson_html(nbformat.v4.new_notebook(cells=[cell]), "01_good_lesson")
+    assert re.search(r"<details>.*<em>answer</em>.*<li>one</li>.*</details>", body, re.DOTALL)
+
+
 def test_lesson_html_drops_what_would_load(project):
     nb = nbformat.v4.new_notebook(
         cells=[

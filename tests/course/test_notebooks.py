@@ -17,7 +17,7 @@ FOLDER = ROOT / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
 PARAMETER = re.compile(r"^[a-z_]\w*: (int|float|str|bool|list) = [^=#]+  # [^=]+$")
 
-# What a lesson of 45 to 60 minutes has, solutions apart. 00 is the whole idea on one page, in two minutes.
+# What a lesson of 45 to 60 minutes has, solutions apart.
 FULL = {
     "cells": (40, 60),
     "code cells": (15, 25),
@@ -25,7 +25,6 @@ FULL = {
     "words": (1200, 2000),
     "exercises": (3, 5),
 }
-SHORT = {"cells": (8, 40), "code cells": (3, 18), "lines of code": (15, 150), "words": (150, 1200), "exercises": (0, 5)}
 LONGEST = 66  # words of a markdown cell: about 60
 KINDS = {"predict", "compute", "change a parameter", "open"}
 
@@ -121,8 +120,7 @@ def test_size(path, nb):
         "words": sum(len(words(c)) for c in markdown),
         "exercises": len({number for c in markdown for number in re.findall(r"\bExercise (\d)", c.source)}),
     }
-    limits = SHORT if path.stem.startswith("00") else FULL
-    bad = {k: (v, limits[k]) for k, v in measured.items() if not limits[k][0] <= v <= limits[k][1]}
+    bad = {k: (v, FULL[k]) for k, v in measured.items() if not FULL[k][0] <= v <= FULL[k][1]}
     assert not bad, f"measured, (least, most): {bad}"
 
 
@@ -140,7 +138,9 @@ def test_rhythm(nb):
 
 def test_for_class(path, nb):
     tagged = [tag for cell in nb.cells for tag in notebooks.tags(cell)]
-    assert tagged.count("discussion") >= (1 if path.stem.startswith("00") else 2)
+    assert 2 <= tagged.count("discussion") <= 3
+    minutes = [int(m) for cell in nb.cells for m in re.findall(r"(?m)^## .* · (\d+) minutes?$", cell.source)]
+    assert 45 <= sum(minutes) <= 60, f"time marks of the sections: {minutes}"
     for cell in nb.cells:
         if "solution" in notebooks.tags(cell):
             hidden = cell.metadata.get("jupyter", {}).get("source_hidden") or cell.source.startswith("<details>")
@@ -158,8 +158,7 @@ def test_every_exercise_but_the_open_one_has_a_solution(path, nb):
                 "a solution without its tag stays in the students' copy"
             )
     assert solutions == {number for number, kind in exercises.items() if kind != "open"}
-    if not path.stem.startswith("00"):
-        assert set(exercises.values()) == KINDS and len(solutions) >= 3
+    assert set(exercises.values()) == KINDS and len(solutions) >= 3
 
 
 # -- code

@@ -1,8 +1,7 @@
-"""The theory room: closed forms against many trained students, exact fractions and the paper's own sum."""
+"""The theory: closed forms against many trained students, exact fractions and the paper's own sum."""
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,11 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
 
-from kdlib.analysis.plots import inline, style
-from kdlib.analysis.plots import theory as plots
 from kdlib.theory import counterexamples
 from kdlib.theory import ridge as theory
 
@@ -137,6 +132,16 @@ def test_order_of_samples_does_not_matter() -> None:
     np.testing.assert_allclose(theory.total_error(X[:, order], moved, theta, 0.5, 1.0), before)
 
 
+def test_break_even_is_where_the_totals_are_equal() -> None:
+    X, theta = np.random.default_rng([0, 4]).standard_normal((5, 40)), np.random.default_rng([0, 7]).standard_normal(5)
+    lams = np.logspace(-2, 2, 61)
+    turns = theory.break_even(X, range(10), theta, 1.0, 0.5, lams)
+    assert len(turns) == 1
+    totals = [theory.total_error(X, range(10), theta, a, turns[0], 0.5).total for a in (0.0, 1.0)]
+    np.testing.assert_allclose(*totals)
+    assert len(theory.break_even(X, range(10), theta, 1.0, 0.0, lams)) == 0  # without noise the teacher never pays
+
+
 # ---------------------------------------------------------------- Lemma 1 and Theorem 1
 
 
@@ -203,6 +208,15 @@ def test_how_often_theorem_1_fails() -> None:
     assert (found["worst"] > limit).mean() > 0.2
     assert (found["worst"] >= found["ratio"] * (1 - 1e-6)).all()
     assert (found["worst"] >= found["average"] * (1 - 1e-6)).all()
+    assert (found["kept"] >= found["d"]).all() and found["kept"].max() < 40
+
+
+def test_failure_rate_is_a_share_with_its_wilson_interval() -> None:
+    share, low, high = counterexamples.failure_rate([0.5] * 98 + [1.2, 1 + theory.ROUNDING / 2])
+    assert share == pytest.approx(1.0)
+    assert low == pytest.approx(0.1767, abs=1e-3) and high == pytest.approx(5.449, abs=1e-3)  # Wilson 1927, 1 of 100
+    with pytest.raises(ValueError, match="at least one problem"):
+        counterexamples.failure_rate([])
 
 
 # ---------------------------------------------------------------- exact counterexamples
@@ -279,59 +293,3 @@ def test_importing_the_theory_does_not_import_torch() -> None:
     modules = "kdlib.theory.ridge, kdlib.theory.counterexamples, kdlib.analysis.plots.theory"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-
-
-# ---------------------------------------------------------------- figures
-
-
-def figures_of_the_lesson() -> dict[str, Figure]:
-    rng, known = np.random.default_rng(0), counterexamples.known_counterexample()
-    X, theta, alphas = rng.standard_normal((2, 8)), np.array([2.0, 1.0]), np.linspace(0, 1, 3)
-    trained = [theory.monte_carlo(X, [0, 1, 2], theta, a, 1.0, 1.0, 20, rng) for a in alphas]
-    lines = np.array([run.bias for run in trained]), np.array([run.variance for run in trained])
-    ratios = counterexamples.survey(rng, 30)
-    return {
-        "toy": plots.toy(
-            X, X.T @ theta, [0, 1, 2], theta, {"student": trained[0].errors, "teacher": trained[1].errors}
-        ),
-        "formula": plots.formula_check(alphas, *lines, trained),
-        "lemma": plots.singular_values(alphas, np.ones((3, 5))),
-        "direction": plots.bias_by_direction(known.X, 2, 1.0, 1.0, known.theta),
-        "survey": plots.survey({"random": ratios["ratio"], "worst": ratios["worst"]}),
-        "shares": plots.shares({"random": 0.0}, {"random": (1.5, 1.0, 2.0)}),
-        "total": plots.total_error(X, [0, 1, 2], theta, 1.0, 0.5, 1.0),
-    }
-
-
-def test_figures_have_labelled_axes_with_units_and_fit_the_page() -> None:
-    style.use()
-    for name, figure in figures_of_the_lesson().items():
-        width, height = figure.get_size_inches()
-        assert width <= 6 and height <= 3.5, name
-        figure.draw_without_rendering()
-        panels = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
-        assert all(axis.get_xlabel() for axis in panels), name
-        assert "(" in panels[0].get_ylabel(), name
-        style.close(figure)
-
-
-def test_shaded_directions_are_those_where_the_theorem_fails() -> None:
-    known = counterexamples.known_counterexample()
-    aligned = np.hstack([known.X_f, theory.aligned_columns(known.X_f, [1.0, 2.0])])
-    for X, label in ((known.X.astype(float), "Theorem 1 fails"), (aligned, "Theorem 1 fails: nowhere")):
-        figure = plots.bias_by_direction(X, 2, 1.0, 1.0)
-        assert label in figure.axes[1].get_legend_handles_labels()[1]
-        style.close(figure)
-
-
-def test_notebook_figures_are_small_pngs() -> None:
-    figure = plots.singular_values(np.linspace(0, 1, 9), np.random.default_rng(0).random((9, 5)))
-    small = [inline.small_png(figure) for _ in range(3)][-1]  # the layout settles after a drawing or two
-    plain = io.BytesIO()
-    figure.savefig(plain, format="png", dpi=figure.dpi, bbox_inches="tight")
-    picture, before = Image.open(io.BytesIO(small)), Image.open(plain)
-    assert picture.mode == "P" and picture.size == before.size
-    assert len(small) < 0.6 * len(plain.getvalue())
-    colours, exact = (np.asarray(image.convert("RGB"), dtype=float) for image in (picture, before))
-    assert np.abs(colours - exact).mean() < 1  # of 255
-    style.close(figure)

@@ -1,4 +1,7 @@
-"""Figures of the first lesson: what a soft target is, and what it does for students with few samples."""
+"""Figures of the first lesson: a training seen from outside, soft targets, and what they do for students.
+
+Black is a student with the teacher's soft targets, orange one without; full data is dashed, the teacher dotted.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,32 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from kdlib.analysis.plots.scores import mean_interval
 from kdlib.analysis.plots.style import PALETTE
+from kdlib.analysis.statistics import interval
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
+LOOKS = {"no KD": (ORANGE, "o", "--"), "KD": (BLACK, "D", "-")}  # colour, marker, line
+OTHERS = [(BLUE, "s", "-"), (GREEN, "^", "-."), (PINK, "v", ":"), (YELLOW, "P", "--")]
+
+
+def _looks(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    free = iter(OTHERS)
+    return {name: LOOKS[name] if name in LOOKS else next(free) for name in names}
+
+
+def training(losses: ArrayLike, accuracies: ArrayLike) -> Figure:
+    """One training: mean training loss (nats) and test accuracy (percent) after each epoch, both (E,)."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6, 2.5))
+    epochs = np.arange(1, len(np.asarray(losses)) + 1)
+    left.plot(epochs, losses, color=BLACK)
+    left.set(yscale="log", xlabel="epoch", ylabel="training loss (nats)")
+    right.plot(epochs, accuracies, color=BLACK)
+    right.set(xlabel="epoch", ylabel="test accuracy (percent)")
+    return figure
 
 
 def soft_targets(image: NDArray, targets: Mapping[str, NDArray], classes: Sequence[str]) -> Figure:
@@ -23,39 +44,71 @@ def soft_targets(image: NDArray, targets: Mapping[str, NDArray], classes: Sequen
     axes[0].imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray_r", vmin=0, vmax=255)
     axes[0].set_axis_off()
     axes[0].set_title("sample", fontsize=9)
-    for axis, (name, probabilities), tone in zip(axes[1:], targets.items(), (BLACK, SKY, BLUE), strict=False):
+    for axis, (name, probabilities), tone in zip(axes[1:], targets.items(), (GREY, SKY, BLUE), strict=False):
         axis.bar(np.arange(len(classes)), 100 * np.asarray(probabilities), color=tone)
         axis.set_title(name, fontsize=9)
         axis.set_xticks(np.arange(len(classes)), classes, fontsize=7)
-        axis.set(xlabel="class (label)", ylim=(0, 103))
+        axis.set(xlabel="class", ylim=(0, 103))
     for axis in axes[2:]:
         axis.set_yticklabels([])
     axes[1].set_ylabel("probability (percent)")
     return figure
 
 
-def students(rows: pd.DataFrame, full: float, teacher: float) -> Figure:
-    """Test accuracy (percent) of students at each kept fraction, without and with KD; thin lines join equal seeds.
+def curves(
+    x: ArrayLike,
+    values: Mapping[str, NDArray],
+    xlabel: str,
+    levels: Mapping[str, float] | None = None,
+    *,
+    log: bool = True,
+) -> Figure:
+    """Test accuracy against `x` (T,): one line for each name -> (seeds, T) accuracies in percent.
 
-    rows: columns fraction, loss ("cross_entropy" or "kd"), seed, test_acc. `full` and `teacher` (percent) are dashed
-    and dotted: the mean student on all samples without KD, and the teacher. Bars: 95% interval of the mean for n >= 3.
+    The band is the 95% interval over seeds; fewer than three seeds are points. `levels` (name -> percent): horizontal
+    lines, the first dashed, the second dotted. `log`: a logarithmic axis with a tick at every point.
     """
-    fractions = sorted(rows.fraction.unique())
-    figure, axes = plt.subplots(1, len(fractions), figsize=(6, 3.0), sharey=True, squeeze=False)
-    for axis, fraction in zip(axes[0], fractions, strict=True):
-        pairs = rows[rows.fraction == fraction].pivot(index="seed", columns="loss", values="test_acc")
-        pairs = pairs[["cross_entropy", "kd"]].to_numpy()
-        axis.plot([0, 1], pairs.T, color=GREY, lw=0.8, marker="o", ms=3)
-        for x, fill, name in ((0, "white", "no KD"), (1, BLACK, "KD")):
-            mean, half = mean_interval(pairs[:, x])
-            shape = {"fmt": "D", "ms": 6, "color": BLACK, "mfc": fill, "capsize": 4}
-            axis.errorbar(x, mean, None if np.isnan(half) else half, label=f"{name}, mean of n = {len(pairs)}", **shape)
-        axis.axhline(full, color=BLACK, ls="--", lw=1, label="all samples, no KD")
-        axis.axhline(teacher, color=BLUE, ls=":", lw=1.3, label="the teacher")
-        kept = rows[rows.fraction == fraction].kept.iloc[0]
-        axis.set_title(f"f = {fraction:.0%}: {kept} samples kept", fontsize=9)
-        axis.set_xticks([0, 1], ["no KD", "KD"])
-        axis.set(xlim=(-0.4, 1.4), xlabel="student (trained how)")
-    axes[0, 0].set_ylabel("test accuracy (percent)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
+    figure, axis = plt.subplots(figsize=(6, 3.2))
+    at = np.asarray(x, dtype=np.float64)
+    for (name, found), (colour, marker, line) in zip(values.items(), _looks(list(values)).values(), strict=True):
+        _line(axis, at, np.asarray(found), name, colour, marker, line)
+    for (name, level), line in zip((levels or {}).items(), ("--", ":"), strict=False):
+        axis.axhline(level, color=GREY, ls=line, lw=1.2, label=name)
+    axis.set(xlabel=xlabel, ylabel="test accuracy (percent)")
+    if log:
+        axis.set_xscale("log")
+        axis.set_xticks(at, [f"{v:,.0f}" for v in at])
+        axis.minorticks_off()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def _line(axis: Axes, at: NDArray, found: NDArray, name: str, colour: str, marker: str, line: str) -> None:
+    spread = [interval(column) for column in found.T]
+    label = f"{name} (n = {len(found)})"
+    axis.plot(at, [s.mean for s in spread], color=colour, marker=marker, ms=4, ls=line, label=label)
+    if np.isfinite(spread[0].half):
+        axis.fill_between(at, [s.low for s in spread], [s.high for s in spread], color=colour, alpha=0.15, lw=0)
+    else:
+        axis.plot(at, found.T, color=colour, marker=".", ls="none", ms=3)
+
+
+def controls(values: Mapping[str, ArrayLike], baseline: str) -> Figure:
+    """Test accuracy (percent) of each kind of target, name -> (seeds,); `baseline` is also drawn as a dashed line.
+
+    Small points are seeds, the large one is their mean with its 95% interval (from three seeds on).
+    """
+    figure, axis = plt.subplots(figsize=(6, 2.8))
+    for y, (name, found) in enumerate(values.items()):
+        seeds, mean = np.asarray(found, dtype=np.float64), interval(found)
+        colour = LOOKS[name][0] if name in LOOKS else BLUE
+        axis.plot(seeds, np.full(len(seeds), y + 0.2), ".", color=GREY, ms=4)
+        half = mean.half if np.isfinite(mean.half) else None
+        axis.errorbar(mean.mean, y, xerr=half, fmt="D", color=colour, ms=5, capsize=3)
+    count = len(np.asarray(next(iter(values.values()))))
+    axis.axvline(interval(values[baseline]).mean, color=ORANGE, ls="--", lw=1, label=f"{baseline} (n = {count})")
+    axis.set_yticks(np.arange(len(values)), list(values))
+    axis.invert_yaxis()
+    axis.set(xlabel="test accuracy (percent)", ylabel="the student's soft targets")
+    axis.legend(fontsize=8, loc="best")
     return figure

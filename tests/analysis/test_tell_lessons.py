@@ -1,0 +1,106 @@
+"""Sentences of lesson 00 on made-up numbers: their form follows from the numbers, both ways."""
+
+import math
+
+import numpy as np
+import pytest
+
+from kdlib.analysis import tell_lessons as tell
+from kdlib.analysis.plots import start, style
+from kdlib.analysis.statistics import Interval
+
+UP, DOWN, FLAT, TWO = Interval(3.0, 1.0, 5), Interval(-3.0, 1.0, 5), Interval(0.5, 1.0, 5), Interval(3.0, math.nan, 2)
+LOW, HIGH = [80.0, 81.0, 82.0, 81.5], [90.0, 91.5, 92.0, 91.0]
+
+
+@pytest.mark.parametrize(
+    ("found", "word"), [(UP, "higher"), (DOWN, "lower"), (FLAT, "no difference detected"), (TWO, tell.NO_VERDICT)]
+)
+def test_direction(found, word):
+    assert tell.direction(found) == word
+
+
+def test_amount():
+    assert tell.amount(UP) == "+3.0 ± 1.0" and tell.amount(TWO, signed=False) == "3.0"
+
+
+def test_comparison_is_paired():
+    """A difference that is the same for every seed is certain, however much the seeds differ."""
+    text = tell.comparison({"no KD": [70.0, 80.0, 90.0], "KD": [71.0, 81.0, 91.0]}, "no KD").data
+    assert "+1.0 ± 0.0 | higher" in text and "n = 3" in text and text.count("higher") == 1
+
+
+def test_gain_table():
+    text = tell.gain_table({"27": (LOW, HIGH), "54": (HIGH, LOW), "67": (LOW, LOW)}).data
+    rows = text.splitlines()[-3:]
+    assert [row.rstrip("| ").split("| ")[-1] for row in rows] == ["higher", "lower", "no difference detected"]
+
+
+def test_a_cause_needs_every_control_to_fall_short():
+    controls = {"smooth": "softness", "other": "the class"}
+    values = {"no KD": LOW, "smooth": LOW, "other": LOW, "KD": HIGH}
+    assert "None of these alone gives the gain" in tell.cause(values, "no KD", "KD", controls).data
+    rival = tell.cause({**values, "other": HIGH}, "no KD", "KD", controls).data
+    assert "open between" in rival and "the class may be enough" in rival and "softness is not enough" in rival
+    assert "no gain to explain" in tell.cause({**values, "KD": LOW}, "no KD", "KD", controls).data
+    two = {name: found[:2] for name, found in values.items()}
+    assert tell.NO_VERDICT in tell.cause(two, "no KD", "KD", controls).data
+
+
+def test_change_and_longer():
+    assert "rises" in tell.change("KD", LOW, HIGH, "here") and "falls" in tell.change("KD", HIGH, LOW, "here")
+    still, climbing = np.array([LOW, LOW]).T, np.array([LOW, HIGH]).T
+    grows = tell.longer({"no KD": still, "KD": climbing}, [60, 1320], 27).data
+    assert "no KD, from 60 to 1,320 steps: 81.1% to 81.1%, +0.0 ± 0.0 points: no change detected" in grows
+    assert "the teacher goes on paying" in grows
+    assert "goes on paying" not in tell.longer({"no KD": climbing, "KD": still}, [60, 1320], 27).data
+
+
+def test_training_says_whether_the_loss_falls():
+    assert "The loss falls" in tell.training([2.0, 0.1], [50.0, 97.0]).data
+    assert "does not fall" in tell.training([2.0, 2.5], [50.0, 10.0]).data
+
+
+def test_agreement_names_the_largest_difference():
+    assert "is 0.50 points" in tell.agreement({"KD": [90.0, 91.0]}, {"KD": [90.0, 90.5]}).data
+
+
+def test_a_stub_left_as_it_was_is_named():
+    assert "still kdlib's" in tell.checked(np.sin, np.sin, 1.0).data
+    assert "agrees" in tell.checked(lambda x: np.sin(x), np.sin, np.arange(3.0)).data
+    with pytest.raises(AssertionError):
+        tell.checked(np.cos, np.sin, np.arange(3.0))
+
+
+def test_answers_are_folded():
+    curves = {"last": np.array([LOW, LOW]).T, "even": np.array([LOW, HIGH]).T}
+    figure = start.curves([54, 67], curves, "kept samples", log=False)
+    text = tell.detective("samples", {67: [64, 3]}, [54, 67], curves, figure).data
+    assert text.startswith("<details>") and text.endswith("</details>")
+    assert "64 + 3" in text and "67 samples: +10.0" in text and "data:image/png" in text
+    assert "Change it first" in tell.against("alpha = 0.5", LOW, "alpha = 0.5", LOW).data
+    assert "lower" in tell.against("alpha = 1", LOW, "alpha = 0.5", HIGH).data
+
+
+def test_figures_of_the_first_lesson():
+    """Both axes are named, the page is not left, and bands appear from three seeds on only."""
+    style.use()
+    values = {"no KD": np.array([LOW, LOW]).T, "KD": np.array([LOW, HIGH]).T}
+    soft = {"label": np.eye(3)[0], "teacher": np.full(3, 1 / 3)}
+    figures = [
+        start.training([2.0, 0.1], [50.0, 97.0]),
+        start.soft_targets(np.zeros((1, 8, 8)), soft, "abc"),
+        start.curves([27, 54], values, "kept samples", {"all samples": 97.0, "teacher": 98.0}),
+        start.controls({"no KD": LOW, "label smoothing": LOW, "KD": HIGH}, "no KD"),
+    ]
+    for figure in figures:
+        width, height = figure.get_size_inches()
+        assert width <= 6 and height <= 3.5
+        assert all(axis.get_xlabel() for axis in figure.axes if axis.axison)
+        assert any(axis.get_ylabel() for axis in figure.axes)
+        style.close(figure)
+    for seeds, bands in ((4, 2), (2, 0)):
+        figure = start.curves([27, 54], {name: v[:seeds] for name, v in values.items()}, "steps")
+        assert len(figure.axes[0].collections) == bands
+        assert f"KD (n = {seeds})" in [text.get_text() for text in figure.legends[0].get_texts()]
+        style.close(figure)
