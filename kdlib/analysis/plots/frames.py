@@ -1,0 +1,54 @@
+"""A slider that needs neither a kernel nor a script: frames drawn beforehand, one radio button for each.
+
+The arrow keys move between radio buttons of one group, and a style sheet shows the frame of the one that is chosen,
+so the same output works in a notebook, in the report and in any other page.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Iterable
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+MOST_BYTES = 2**20  # of one slider, as the course allows
+
+
+def frame(figure: Figure, colours: int) -> str:
+    """The figure as a data address of a PNG with `colours` colours, at its own dpi and full size."""
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=figure.dpi)
+    Image.open(full).convert("RGB").quantize(colours).save(small, format="png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
+
+
+def slider(
+    draw: Callable[[float], Figure], values: Iterable[float], *, name: str, start: int = 0, colours: int = 16
+) -> str:
+    """HTML that shows `draw(value)` for the value chosen; `name` labels the choice, frame number `start` is shown first.
+
+    Raises ValueError when the frames together are larger than `MOST_BYTES`.
+    """
+    group = "frames-" + "".join(c if c.isalnum() else "-" for c in name.lower())
+    buttons, pictures, rules = [], [], []
+    for k, value in enumerate(values):
+        figure, text = draw(value), html.escape(f"{name} = {value:g}")
+        buttons.append(
+            f'<input type="radio" name="{group}" id="{group}-{k}"{" checked" if k == start else ""} '
+            f'aria-label="{text}"><label for="{group}-{k}">{value:g}</label>'
+        )
+        pictures.append(f'<img class="{group}-{k}" alt="{text}" src="{frame(figure, colours)}">')
+        rules.append(f".{group} #{group}-{k}:checked ~ .{group}-{k}")
+        plt.close(figure)
+    style = (
+        f"<style>.{group} img {{ display: none; max-width: 100% }} {', '.join(rules)} {{ display: block }} "
+        f".{group} label {{ margin-right: .4em }}</style>"
+    )
+    page = f'{style}<div class="{group}">{html.escape(name)}: {"".join(buttons)}{"".join(pictures)}</div>'
+    if len(page) > MOST_BYTES:
+        raise ValueError(f"the frames take {len(page)} bytes, more than {MOST_BYTES}; draw fewer or with fewer colours")
+    return page

@@ -1,0 +1,42 @@
+"""A slider without a script: every frame is there, one is shown, and it is no larger than the course allows."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from kdlib.analysis.plots import frames
+
+
+def draw(value: float) -> Figure:
+    figure, axis = plt.subplots(figsize=(2, 1))
+    axis.plot([0, 1], [0, value])
+    return figure
+
+
+def test_each_value_has_a_button_a_picture_and_a_rule() -> None:
+    page = frames.slider(draw, [0, 0.5, 1], name="centre", start=2)
+    assert page.count('type="radio"') == page.count("<img") == 3
+    assert re.findall(r'id="(\S+)" checked', page) == ["frames-centre-2"]
+    assert ".frames-centre #frames-centre-1:checked ~ .frames-centre-1" in page
+    assert "<script" not in page and " on" not in re.sub(r"base64,[^\"]*", "", page).lower()
+    pictures = [Image.open(io.BytesIO(base64.b64decode(p))) for p in re.findall(r"base64,([^\"]+)", page)]
+    assert len({picture.tobytes() for picture in pictures}) == 3, "frames differ"
+    assert not plt.get_fignums(), "frames are closed"
+
+
+def test_names_are_escaped() -> None:
+    page = frames.slider(draw, [1], name="a<b")
+    assert "a<b" not in page and "a&lt;b" in page
+
+
+def test_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="draw fewer"):
+        frames.slider(draw, [0, 1], name="centre")
