@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from kdlib.analysis import claims as verdicts
-from kdlib.analysis import statistics
+from kdlib.analysis import effects, statistics
 from kdlib.analysis.plots import accuracy as plots
 from kdlib.analysis.plots.style import MAX_SIZE, PALETTE, SCORER_COLOURS
 from kdlib.utils import paths
@@ -103,22 +103,46 @@ def test_alpha_figure_marks_the_best_alpha() -> None:
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata().astype(float), best["mean"])
 
 
-def test_panels_share_their_axes_and_say_n_only_where_it_is_known() -> None:
-    paper = statistics.reported(pd.read_csv(paths.data() / "paper" / "reported.csv"))
-    figure = plots.panels({"paper": paper, "ours": runs()}, full={"paper": 71.6}, unknown_n=("paper",))
+def test_effects_share_their_axes_and_say_n_only_where_it_is_known() -> None:
+    paper = effects.published_gains(pd.read_csv(paths.data() / "paper" / "reported.csv"))
+    ours = statistics.gain_points(runs())
+    figure = plots.effects({"paper": paper, "ours": ours, "theirs": ours.iloc[:0]})
+    check(figure)
+    left, right, empty = figure.axes
+    assert left.get_ylim() == right.get_ylim() and left.get_xlim() == right.get_xlim()
+    assert {"forgetting", "EL2N"} <= {text.get_text() for text in left.get_legend().get_texts()}
+    assert "forgetting (n = 5)" in {text.get_text() for text in right.get_legend().get_texts()}
+    assert [text.get_text() for text in empty.texts] == ["no rows yet"] and empty.get_legend() is None
+    line = next(line for line in left.lines if line.get_label() == "forgetting")
+    np.testing.assert_allclose(line.get_ydata(), paper[paper.pruning == "forgetting"]["mean"])
+
+
+def test_learning_curves_are_those_given() -> None:
+    figure = plots.learning_curves({"without": ([3.0, 1.0], [20.0, 80.0]), "with": ([4.0, 2.0], [30.0, 90.0])})
     check(figure)
     left, right = figure.axes
-    assert left.get_ylim() == right.get_ylim() == (0, 100)
-    assert left.get_xlim() == right.get_xlim(), "equal f at equal places"
-    texts = legend_texts(figure)
-    assert "forgetting" in texts and "forgetting (n = 5)" in texts and "all data, without KD" in texts
+    np.testing.assert_allclose(left.lines[1].get_ydata(), [4, 2])
+    np.testing.assert_allclose(right.lines[0].get_xydata(), [[1, 20], [2, 80]])
+
+
+def test_predictions_show_the_likeliest_classes_of_the_first_network() -> None:
+    classes = [str(c) for c in range(12)]
+    teacher = np.r_[0.0, 0.0, np.linspace(0.05, 0.15, 10)]
+    figure = plots.predictions(
+        np.zeros((3, 4, 4), np.uint8), {"teacher": teacher, "student": teacher[::-1]}, classes, 5
+    )
+    assert [axis.get_title() for axis in figure.axes] == ["label 5", "teacher", "student"]
+    np.testing.assert_allclose([bar.get_width() for bar in figure.axes[1].patches], 100 * teacher[2:])
+    np.testing.assert_allclose([bar.get_width() for bar in figure.axes[2].patches], 100 * teacher[::-1][2:])
+    blue = [bar.get_facecolor() == figure.axes[1].patches[3].get_facecolor() for bar in figure.axes[1].patches]
+    assert blue.count(True) == 1
 
 
 def test_soft_targets_are_the_softmax() -> None:
     logits = np.array([4.0, 0.0, -2.0, 1.0])
     image = np.zeros((1, 8, 8), dtype=np.uint8)
     figure = plots.soft_targets(image, logits, ("a", "b", "c", "d"), (1.0, 4.0), 0)
-    check(figure)
+    assert figure.axes[1].get_xlabel() and figure.axes[1].get_ylabel() and figure.axes[0].get_title() == "label a"
     heights = [patch.get_height() for patch in figure.axes[1].containers[1]]
     np.testing.assert_allclose(heights, 100 * np.exp(logits / 4) / np.exp(logits / 4).sum())
 
@@ -126,4 +150,12 @@ def test_soft_targets_are_the_softmax() -> None:
 def test_colours_are_those_of_the_suite() -> None:
     assert plots.colour("forgetting easiest") == SCORER_COLOURS["forgetting"]
     assert plots.colour("medium") == SCORER_COLOURS["difficulty"]
+    assert plots.colour("grand_last") == SCORER_COLOURS["grand"]
     assert plots.colour("unheard of") in PALETTE
+
+
+def test_markers_tell_apart_what_colours_may_not() -> None:
+    shown = [plots.marker(name) for name in ("random", "forgetting", "el2n", "grand_last", "medium")]
+    assert len(set(shown)) == 5
+    assert plots.marker("forgetting easiest") == plots.marker("forgetting")
+    assert plots.named("el2n easiest") == "EL2N easiest"

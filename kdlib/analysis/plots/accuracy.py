@@ -1,7 +1,8 @@
 """Figures of accuracy: against the kept fraction f, against alpha, differences between runs, and paper beside ours.
 
-Every function takes tables of `kdlib.analysis.statistics` and returns a figure. Colour is the pruning, a solid line a student
-with KD, a dashed one a student without. Bands and bars are 95% intervals over seeds; fewer than three seeds have none.
+Every function takes tables of `kdlib.analysis.statistics` and returns a figure. Colour and marker are the pruning, a solid
+line a student with KD, a dashed one a student without. Bands and bars are 95% intervals over seeds; fewer than three
+seeds have none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from kdlib.analysis.plots.scores import NAMES, picture
 from kdlib.analysis.plots.style import PALETTE, SCORER_COLOURS
 from kdlib.analysis.statistics import Interval, gain_points, points
 
@@ -29,9 +31,23 @@ LEGEND: dict[str, Any] = {"fontsize": 8, "handlelength": 3.2}  # long enough to 
 
 
 def colour(pruning: str) -> str:
-    """The scorer's colour; the medium window is scored by difficulty and has that colour."""
+    """The scorer's colour; a variant (`grand_last`) has its family's; the medium window is scored by difficulty."""
     scorer = "difficulty" if pruning == "medium" else pruning.split(" ")[0]
-    return SCORER_COLOURS.get(scorer, PINK)
+    return SCORER_COLOURS.get(scorer) or SCORER_COLOURS.get(scorer.split("_")[0], PINK)
+
+
+def named(pruning: str) -> str:
+    """The pruning as a reader knows it: `EL2N` for `el2n`; a window's name stays behind it."""
+    scorer, _, window = pruning.partition(" ")
+    return f"{NAMES.get(scorer, scorer)} {window}".strip()
+
+
+MARKERS = {"random": "s", "forgetting": "o", "el2n": "D", "grand": "v", "medium": "^", "difficulty": "^"}
+
+
+def marker(pruning: str) -> str:
+    """The marker of a pruning, so that two colours that are alike stay apart."""
+    return MARKERS.get(pruning.split(" ")[0].split("_")[0], "P")
 
 
 def fraction_axis(axis: Axes, fractions: ArrayLike, narrow: bool = False) -> None:
@@ -56,8 +72,8 @@ def curves(axis: Axes, table: pd.DataFrame, alphas: Mapping[float, str], narrow:
         for alpha, style in alphas.items():
             line = found[(found.pruning == name) & np.isclose(found.alpha, alpha)]
             inside = colour(name) if alpha else "white"  # hollow: no teacher; tells lone points apart, too
-            marker: dict[str, Any] = {"marker": "o", "ms": 4, "markerfacecolor": inside}
-            axis.plot(line.fraction, line["mean"], ls=style, lw=1.6, color=colour(name), **marker)
+            point: dict[str, Any] = {"marker": marker(name), "ms": 4, "markerfacecolor": inside}
+            axis.plot(line.fraction, line["mean"], ls=style, lw=1.6, color=colour(name), **point)
             low, high = line["mean"] - line.half, line["mean"] + line.half
             axis.fill_between(line.fraction, low, high, color=colour(name), alpha=0.15, lw=0)
     fraction_axis(axis, found.fraction, narrow)
@@ -69,8 +85,8 @@ def line_keys(table: pd.DataFrame, alphas: Mapping[float, tuple[str, str]], coun
     keys = []
     for name in dict.fromkeys(table.pruning):
         n = points(table[table.pruning == name], ("alpha", "fraction"))
-        label = f"{name} ({seeds_note(n)})" if counts else name
-        keys.append(Line2D([], [], color=colour(name), marker="o", ms=4, lw=1.6, label=label))
+        label = f"{named(name)} ({seeds_note(n)})" if counts else named(name)
+        keys.append(Line2D([], [], color=colour(name), marker=marker(name), ms=4, lw=1.6, label=label))
     for alpha, (style, label) in alphas.items():
         fill: dict[str, Any] = {"marker": "o", "ms": 4, "markerfacecolor": GREY if alpha else "white"}
         keys.append(Line2D([], [], color=GREY, ls=style, lw=1.6, label=label, **fill))
@@ -94,10 +110,7 @@ def accuracy_vs_fraction(table: pd.DataFrame, full: Interval, alpha: float = 0.5
 def soft_targets(image: NDArray, logits: NDArray, classes: Sequence[str], taus: Sequence[float], label: int) -> Figure:
     """Left, one sample (C, H, W) uint8; right, the teacher's softmax(logits / tau) at each temperature, logits (K,)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(6, 2.4), width_ratios=(1, 2.8))
-    grey = image.shape[0] == 1
-    left.imshow(image[0] if grey else image.transpose(1, 2, 0), cmap="gray_r" if grey else None)
-    left.set(xlabel="column (pixels)", ylabel="row (pixels)", title=f"label: {classes[label]}")
-    left.grid(False)
+    picture(left, image, f"label {classes[label]}")
     shown, width = np.argsort(-logits, kind="stable")[:10], 0.8 / len(taus)
     shown = np.sort(shown)
     for k, (tau, tone) in enumerate(zip(taus, (BLUE, ORANGE, GREEN), strict=False)):
@@ -119,8 +132,9 @@ def differences(panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
         for k, name in enumerate(names):
             line = found[found.pruning == name]
             x = line.fraction * 1.05 ** (k - (len(names) - 1) / 2)  # side by side, so that bars do not hide each other
-            shown: dict[str, Any] = {"fmt": "o-", "ms": 3.5, "lw": 1.4, "capsize": 2.5, "color": colour(name)}
-            axis.errorbar(x, line["mean"], line.half.fillna(0), label=f"{name} ({seeds_note(line)})", **shown)
+            shown: dict[str, Any] = {"fmt": marker(name) + "-", "ms": 3.5, "lw": 1.4, "capsize": 2.5}
+            label = f"{named(name)} ({seeds_note(line)})"
+            axis.errorbar(x, line["mean"], line.half.fillna(0), color=colour(name), label=label, **shown)
         fraction_axis(axis, found.fraction, narrow=len(panels) > 1)
         axis.set_title(title if len(panels) > 1 else "", fontsize=9)
         axis.legend(fontsize=8)
@@ -152,31 +166,60 @@ def alpha_against_fraction(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
     return figure
 
 
-def panels(
-    tables: Mapping[str, pd.DataFrame],
-    alpha: float = 0.5,
-    full: Mapping[str, float] | None = None,
-    unknown_n: Sequence[str] = (),
-    ylim: tuple[float, float] | None = (0, 100),
-) -> Figure:
-    """Accuracy against f side by side on equal axes (title -> table); `full`: a panel's accuracy on all data, no KD.
+def effects(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (points)") -> Figure:
+    """What KD adds in points against f, a panel each, on equal axes: title -> pruning, fraction, mean, half, n.
 
-    `unknown_n`: panels of published numbers, whose seeds are not known.
+    Published effects have n = 0 (their seeds are not known). A panel without rows says so; zero is dashed.
     """
-    figure, axes = plt.subplots(1, len(tables), figsize=(6, 3.5), sharey=True, squeeze=False)
-    all_f = pd.concat([table.fraction for table in tables.values()])
-    low, high = all_f.min(), all_f.max()
-    for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
-        curves(axis, table, {alpha: "-", 0.0: "--"}, narrow=True)
-        axis.set(xlim=(low / 1.2, high * 1.2), ylabel="")  # equal f at equal places
+    figure, axes = plt.subplots(1, len(panels), figsize=(6, 3.2), sharex=True, sharey=True, squeeze=False)
+    everything = pd.concat(panels.values())
+    for axis, (title, found) in zip(axes[0], panels.items(), strict=True):
+        axis.axhline(0, color=GREY, ls="--", lw=1.2)
         axis.set_title(title, fontsize=9)
-        if full and title in full:
-            axis.axhline(full[title], color=GREY, ls=(0, (6, 3)), lw=1.2)
-        keys = line_keys(table, {}, counts=title not in unknown_n)
-        axis.legend(handles=keys, fontsize=7, loc="best", handlelength=1.2)
-    axes[0, 0].set(ylabel=ACCURACY, ylim=ylim)
-    styles = line_keys(table.iloc[:0], {alpha: STYLES[0.5], 0.0: STYLES[0.0]})
-    if full:
-        styles.append(Line2D([], [], color=GREY, ls=(0, (6, 3)), lw=1.2, label="all data, without KD"))
-    figure.legend(handles=styles, loc="outside upper center", ncols=3, **LEGEND)
+        for name in dict.fromkeys(found.pruning):
+            line = found[found.pruning == name].sort_values("fraction")
+            label = named(name) if (line.n == 0).all() else f"{named(name)} ({seeds_note(line)})"
+            look: dict[str, Any] = {"color": colour(name), "lw": 1.4, "label": label}
+            axis.plot(line.fraction, line["mean"], marker=marker(name), ms=4, **look)
+            spread = line[line.half.notna()]
+            axis.errorbar(spread.fraction, spread["mean"], spread.half, fmt="none", capsize=2.5, color=colour(name))
+        if found.empty:
+            axis.text(0.5, 0.5, "no rows yet", transform=axis.transAxes, ha="center", color="#666666")
+        else:
+            axis.legend(fontsize=7, handlelength=1.6)
+        fraction_axis(axis, everything.fraction, narrow=True)
+        axis.tick_params(axis="x", labelsize=7)
+    axes[0, 0].set_ylabel(ylabel)
+    return figure
+
+
+def learning_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Left, the mean loss (nats) of each epoch, right, the test accuracy (%): name -> (losses (E,), accuracies (E,))."""
+    figure, axes = plt.subplots(1, 2, figsize=(6, 2.6))
+    for (name, columns), (tone, style) in zip(curves.items(), ((BLUE, "-"), (ORANGE, "--")), strict=False):
+        for axis, values in zip(axes, columns, strict=True):
+            axis.plot(np.arange(len(values)) + 1, values, color=tone, ls=style, lw=1.5, label=name)
+    axes[0].set(ylabel="mean loss (nats)", yscale="log")
+    axes[1].set_ylabel(ACCURACY)
+    axes[1].legend(fontsize=8)
+    for axis in axes:
+        axis.set_xlabel("epoch (count)")
+    return figure
+
+
+def predictions(image: NDArray, soft: Mapping[str, NDArray], classes: Sequence[str], label: int) -> Figure:
+    """One sample (C, H, W) uint8, and beside it what each network answers: name -> probabilities (K,), a panel each.
+
+    The label's bar is blue. With more than ten classes the ten that the first network finds likeliest are shown.
+    """
+    figure, axes = plt.subplots(1, 1 + len(soft), figsize=(6, 2.2), width_ratios=(0.9, *[1] * len(soft)))
+    picture(axes[0], image, f"label {classes[label]}")
+    shown = np.sort(np.argsort(-next(iter(soft.values())), kind="stable")[:10])
+    for axis, (name, values) in zip(axes[1:], soft.items(), strict=True):
+        axis.barh(range(len(shown)), 100 * values[shown], color=[BLUE if c == label else GREY for c in shown])
+        axis.set_yticks(range(len(shown)), [classes[c] for c in shown] if axis is axes[1] else [], fontsize=7)
+        axis.invert_yaxis()
+        axis.set(xlim=(0, 100), xlabel="soft target (%)")
+        axis.set_title(name, fontsize=9)
+    axes[1].set_ylabel("class (label)")
     return figure

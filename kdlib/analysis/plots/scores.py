@@ -5,30 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import matplotlib.patheffects as patheffects
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.plots.style import PALETTE, SCORER_COLOURS
 from kdlib.analysis.statistics import interval
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
+NAMES = {
+    "forgetting": "forgetting",
+    "forgetting_hardest": "forgetting, never learned = hardest",
+    "el2n": "EL2N",
+    "grand": "GraNd",
+    "aum": "AUM",
+}
 UNITS = {
-    "forgetting": "forgetting events (count per run)",
-    "el2n": r"EL2N (length of the error, 0 to $\sqrt{2}$)",
-    "grand": "GraNd (nats per unit of weight)",
-    "aum": "minus mean margin (logit units)",
+    "forgetting": "forgetting (events per run)",
+    "el2n": "EL2N (length of the error)",
+    "grand": "GraNd (length of the gradient)",
+    "aum": "AUM (minus margin, logits)",
     "difficulty": "cross-entropy (nats)",
     "entropy": "entropy (nats)",
 }
 
 
 def colour(scorer: str) -> str:
-    """The scorer's colour; a variant (`forgetting_easiest`) has that of its family, an unknown one pink."""
+    """The scorer's colour; a variant (`forgetting_hardest`) has that of its family, an unknown one pink."""
     return SCORER_COLOURS.get(scorer) or SCORER_COLOURS.get(scorer.split("_")[0], PINK)
 
 
@@ -37,20 +47,19 @@ def line_style(scorer: str) -> str:
     return "-" if scorer in SCORER_COLOURS else ":"
 
 
-WIDE = {"aum", "grand", "difficulty"}  # often lie under another scorer's line, so they are drawn below it and wider
-
-
 def line_look(scorer: str) -> dict[str, Any]:
-    """How matplotlib draws a scorer's line: its colour, dotted for a variant, wide and at the back for `WIDE`."""
-    width, order = (3.2, 2.0) if scorer in WIDE else (1.4, 2.1)
-    look = {"color": colour(scorer), "ls": line_style(scorer), "lw": width, "zorder": order}
-    return {**look, "marker": "o", "ms": 3, "label": scorer}
+    """How matplotlib draws a scorer's line: its colour, dotted for a variant, its name as a reader knows it."""
+    look = {"color": colour(scorer), "ls": line_style(scorer), "lw": 1.6, "marker": "o", "ms": 3}
+    return {**look, "label": NAMES.get(scorer, scorer)}
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
     """(mean, half width of its 95% interval by Student's t) of (n,) values; the half width is NaN for n < 3."""
     found = interval(values)
     return found.mean, found.half
+
+
+# ------------------------------------------------------------------------------------ the toy
 
 
 def toy(x: NDArray, labels: NDArray, events: NDArray, correct: NDArray, chosen: Mapping[str, int]) -> Figure:
@@ -68,8 +77,9 @@ def toy(x: NDArray, labels: NDArray, events: NDArray, correct: NDArray, chosen: 
         halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
         where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
         left.annotate(letter, x[i], fontweight="bold", path_effects=halo, **where)
-    left.set(xlabel="feature 1 (no unit)", ylabel="feature 2 (no unit)")
-    figure.colorbar(points, ax=left, label="forgetting events (count)", location="bottom", shrink=0.9)
+    left.set(xlabel="feature 1 (standard deviations)", ylabel="feature 2 (standard deviations)")
+    whole = MaxNLocator(nbins=6, integer=True)
+    figure.colorbar(points, ax=left, label="forgetting events (count)", location="bottom", shrink=0.9, ticks=whole)
     left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     _raster(right, correct[:, list(chosen.values())].T, list(chosen))
     return figure
@@ -77,102 +87,76 @@ def toy(x: NDArray, labels: NDArray, events: NDArray, correct: NDArray, chosen: 
 
 def _raster(axis: Axes, right: NDArray, names: Sequence[str]) -> None:
     """Epochs (columns) in which each sample (row) was right (blue) or wrong (orange)."""
-    epochs = np.arange(right.shape[1]) + 1
-    for row, hits in enumerate(right):
-        for hit, tone in ((True, BLUE), (False, ORANGE)):
-            word = ("right" if hit else "wrong") if row == 0 else None
-            at = epochs[hits == hit]
-            axis.scatter(at, np.full(len(at), row), marker="s", s=11, color=tone, linewidths=0)
-            if word:
-                axis.scatter([], [], marker="s", s=30, color=tone, label=word)
+    grid = np.indices(right.shape)
+    row, epoch = grid[0], grid[1]
+    for hit, tone, word in ((True, BLUE, "right"), (False, ORANGE, "wrong")):
+        at = right == hit
+        axis.scatter(epoch[at] + 1, row[at], marker="s", s=11, color=tone, linewidths=0)
+        axis.scatter([], [], marker="s", s=30, color=tone, label=word)
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.grid(False)
-    axis.set(xlabel="epoch (count)", ylabel="sample (letter)")
+    axis.set(xlabel="epoch (count)", ylabel="sample")
     axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 
 
-def distributions(scores: Mapping[str, NDArray]) -> Figure:
-    """A histogram of each score (N,), side by side; the count axis is logarithmic."""
-    figure, axes = plt.subplots(1, len(scores), figsize=(6, 2.6), sharey=True, squeeze=False)
-    for axis, (name, values) in zip(axes[0], scores.items(), strict=True):
-        axis.hist(values, bins=30, color=colour(name))
-        axis.axvline(np.median(values), color=BLACK, ls="--", lw=1, label=f"median {np.median(values):.2g}")
-        axis.set(xlabel=UNITS.get(name, f"{name} (score)"), yscale="log")
-        axis.legend(fontsize=8)
-    axes[0, 0].set_ylabel("samples (count, log scale)")
+# ------------------------------------------------------------------------------------ samples
+
+
+def picture(axis: Axes, image: NDArray, title: str) -> None:
+    """One uint8 image (C, H, W), grey or RGB, drawn smoothly, as the eye reads a small image best, without an axis."""
+    grey = image.shape[0] == 1
+    look: dict[str, Any] = {"cmap": "gray_r" if grey else None, "interpolation": "bicubic"}
+    axis.imshow(image[0] if grey else image.transpose(1, 2, 0), vmin=0, vmax=255, **look)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    axis.grid(False)
+    axis.set_title(title, fontsize=8, pad=2)
+
+
+def _likeliest(axis: Axes, soft: NDArray, label: int, classes: Sequence[str]) -> None:
+    """The three largest of the probabilities soft (K,) as bars in percent; the label's is blue."""
+    top = np.argsort(-soft, kind="stable")[:3]
+    axis.barh(range(len(top)), 100 * soft[top], color=[BLUE if c == label else GREY for c in top])
+    axis.set_yticks(range(len(top)), [classes[c] for c in top], fontsize=7)
+    axis.set(xlim=(0, 100), ylim=(len(top) - 0.4, -0.6))
+    axis.grid(False)
+
+
+def examples(
+    groups: Mapping[str, ArrayLike], images: NDArray, labels: NDArray, soft: NDArray, classes: Sequence[str]
+) -> Figure:
+    """Samples drawn large, each with the teacher's three largest probabilities beside it (blue: the label's).
+
+    `groups` maps a row's name to the ids (k,) of its samples; images (N, C, H, W) uint8; labels (N,); soft (N, K).
+    """
+    k = len(np.asarray(next(iter(groups.values()))))
+    size, widths = (6, min(3.5, 0.35 + 1.05 * len(groups))), [1.3, 1] * k
+    figure, axes = plt.subplots(len(groups), 2 * k, figsize=size, width_ratios=widths, squeeze=False)
+    for row, (name, ids) in enumerate(groups.items()):
+        for left, right, i in zip(axes[row, ::2], axes[row, 1::2], np.asarray(ids).tolist(), strict=True):
+            picture(left, images[i], f"label {classes[labels[i]]}")
+            _likeliest(right, soft[i], labels[i], classes)
+            right.set_xticks([0, 50, 100], ["0", "50", "100"] if row == len(groups) - 1 else [], fontsize=7)
+        axes[row, 0].set_ylabel(name, fontsize=9)
+    figure.supxlabel("soft target (%) of the three likeliest classes; blue: the label", fontsize=8)
     return figure
 
 
-def _mosaic(axis: Axes, rows: Mapping[str, NDArray], columns: Sequence[str] = ()) -> None:
+def _mosaic(axis: Axes, rows: Mapping[str, NDArray]) -> None:
     """Images side by side: `rows` maps a row's name to uint8 images (k, C, H, W), grey or RGB."""
     grid = np.stack(list(rows.values()))  # (rows, k, C, H, W)
     grey, gap = grid.shape[2] == 1, max(1, grid.shape[-1] // 6)
     grid = np.pad(grid, [(0, 0)] * 3 + [(0, gap)] * 2, constant_values=0 if grey else 255)
-    height, width = grid.shape[-2:]
+    height = grid.shape[-2]
     picture = grid.transpose(0, 3, 1, 4, 2).reshape(len(grid) * height, -1, grid.shape[2])
     picture = picture.squeeze(-1) if grey else picture
     axis.imshow(picture, cmap="gray_r" if grey else None, vmin=0, vmax=255, interpolation="nearest")
     axis.set_yticks(np.arange(len(rows)) * height + (height - gap) / 2 - 0.5, list(rows), fontsize=8)
-    axis.set_xticks(np.arange(len(columns)) * width + (width - gap) / 2 - 0.5, list(columns), fontsize=8)
-    axis.xaxis.tick_top()
+    axis.set_xticks([])
     axis.tick_params(length=0)
     axis.grid(False)
     axis.spines[:].set_visible(False)
-
-
-def examples(rows: Mapping[str, NDArray], columns: Sequence[str]) -> Figure:
-    """A grid of images: `rows` maps a row's name to uint8 images (k, C, H, W); `columns` names the k classes."""
-    figure, axis = plt.subplots(figsize=(6, min(3.5, 0.4 + 0.55 * len(rows))))
-    _mosaic(axis, rows, columns)
-    axis.set_xlabel("class (label)", fontsize=8)
-    axis.xaxis.set_label_position("top")
-    return figure
-
-
-def correlations(matrix: NDArray, names: Sequence[str]) -> Figure:
-    """Rank correlations (S, S) between scorers, as a table of colours and numbers."""
-    figure, axis = plt.subplots(figsize=(4.6, 3.4))
-    picture = axis.imshow(matrix, cmap="cividis", vmin=0, vmax=1)
-    for (i, j), value in np.ndenumerate(matrix):
-        axis.text(j, i, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.5 else "white")
-    axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    axis.set_yticks(range(len(names)), names)
-    axis.grid(False)
-    axis.set(xlabel="scorer (name)", ylabel="scorer (name)")
-    figure.colorbar(picture, ax=axis, label="Spearman rank correlation (no unit)")
-    return figure
-
-
-def overlaps(fractions: ArrayLike, curves: Mapping[str, ArrayLike]) -> Figure:
-    """Share of the kept set that another scorer keeps too (percent), a curve per scorer (F,), over f (F,)."""
-    figure, axis = plt.subplots(figsize=(6, 2.8))
-    f = 100 * np.asarray(fractions)
-    for name, values in curves.items():
-        axis.plot(f, 100 * np.asarray(values), **line_look(name))
-    axis.plot(f, f, color=BLACK, ls="--", lw=1, label="two random sets")
-    axis.set(xlabel="kept fraction f (percent of the samples)", ylabel="kept by both (percent)", ylim=(0, 103))
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def reliability(values: Mapping[str, Mapping[int, ArrayLike]]) -> Figure:
-    """Agreement of two disjoint groups of k runs: scorer -> k -> rank correlations (splits,).
-
-    Line: mean; band: the middle 95% of the splits (splits share runs, so it is no confidence interval).
-    """
-    figure, axis = plt.subplots(figsize=(6, 2.8))
-    for name, groups in values.items():
-        k = sorted(groups)
-        splits = [np.asarray(groups[size]) for size in k]
-        low, high = np.transpose([np.percentile(v, (2.5, 97.5)) for v in splits])
-        axis.plot(k, [v.mean() for v in splits], **line_look(name))
-        axis.fill_between(k, low, high, color=colour(name), alpha=0.15, lw=0)
-    count = min(len(np.asarray(v)) for groups in values.values() for v in groups.values())
-    axis.set(xlabel="runs averaged in each group, k (count)", ylabel="rank correlation (no unit)", ylim=(None, 1))
-    axis.set_xticks(k)
-    axis.legend(fontsize=8, title=f"n = {count} splits", loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
 
 
 def window(scores: NDArray, images: NDArray, windows: Mapping[str, NDArray], unit: str, shown: int = 10) -> Figure:
@@ -196,6 +180,97 @@ def window(scores: NDArray, images: NDArray, windows: Mapping[str, NDArray], uni
     return figure
 
 
+# ------------------------------------------------------------------------------------ scores beside scores
+
+
+def pairs(scores: Mapping[str, NDArray], kept: ArrayLike, name: str) -> Figure:
+    """A histogram of each score (N,) and a scatter plot of each pair; the samples `kept` (n,), called `name`, in orange."""
+    units = [UNITS.get(scorer, scorer) for scorer in scores]
+    table = pd.DataFrame(dict(zip(units, scores.values(), strict=True)))
+    chosen = np.isin(np.arange(len(table)), kept)
+    table["samples"] = np.where(chosen, name, "the others")
+    tones = {"the others": GREY, name: ORANGE}
+    with mpl.rc_context({"figure.constrained_layout.use": False}):  # PairGrid has a layout of its own
+        grid = sns.PairGrid(table, vars=units, hue="samples", palette=tones, hue_order=list(tones), corner=True)
+        grid.map_lower(sns.scatterplot, s=7, linewidth=0, alpha=0.6)
+        grid.map_diag(sns.histplot, multiple="stack", bins=20, linewidth=0.2, alpha=1)
+    grid.figure.set_size_inches(6, 3.5)
+    for axis, unit in zip(grid.axes[-1], units, strict=True):
+        axis.set_xlabel(unit, fontsize=7)
+    for axis, unit in zip(grid.axes[1:, 0], units[1:], strict=True):
+        axis.set_ylabel(unit.split(" (")[0], fontsize=8)
+    handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=tone, label=word) for word, tone in tones.items()]
+    grid.figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.98, 0.95), fontsize=8)
+    return grid.figure
+
+
+def agreement(ranks: NDArray, shared: NDArray, names: Sequence[str], fraction: float) -> Figure:
+    """Left, Spearman rank correlations (S, S); right, the share of each kept set that another scorer keeps, too.
+
+    shared: (S, S) in [0, 1] for kept sets of the fraction `fraction`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(6, 3.4), sharey=True)
+    words = [NAMES.get(name, name) for name in names]
+    titles = ("rank correlation, all samples", f"kept by both at f = {fraction:.0%} (%)")
+    for axis, values, form, top, title in zip(
+        axes, (ranks, 100 * shared), (".2f", ".0f"), (1, 100), titles, strict=True
+    ):
+        lower = values[1:, :-1]  # the table is symmetric, and a scorer agrees with itself
+        hidden = np.triu(np.ones_like(lower, dtype=bool), 1)
+        shown = {"mask": hidden, "annot": True, "fmt": form, "cmap": "cividis", "square": True, "cbar": False}
+        sns.heatmap(lower, ax=axis, vmin=0, vmax=top, xticklabels=words[:-1], yticklabels=words[1:], **shown)
+        axis.set_title(title, fontsize=9)
+        axis.grid(False)
+        axis.tick_params(axis="x", rotation=40)
+        axis.tick_params(axis="y", rotation=0)
+        axis.set(xlabel="scorer")
+    axes[0].set_ylabel("scorer")
+    return figure
+
+
+def reliability(values: Mapping[str, Mapping[int, ArrayLike]]) -> Figure:
+    """Agreement of two disjoint groups of k runs: scorer -> k -> rank correlations (splits,).
+
+    Line: the mean over the splits; dots: the splits themselves (they share runs, so no confidence interval is drawn).
+    """
+    figure, axis = plt.subplots(figsize=(6, 2.8))
+    for place, (name, groups) in enumerate(values.items()):
+        k = np.array(sorted(groups))
+        splits = [np.asarray(groups[size]) for size in k]
+        axis.plot(k, [v.mean() for v in splits], **{**line_look(name), "ms": 0})
+        aside = k + 0.06 * (place - (len(values) - 1) / 2)
+        at = np.repeat(aside, [len(v) for v in splits])
+        axis.scatter(at, np.concatenate(splits), s=6, color=colour(name), alpha=0.35, lw=0)
+    count = min(len(np.asarray(v)) for groups in values.values() for v in groups.values())
+    axis.set(xlabel="runs averaged in each group, k (count)", ylabel="rank correlation of the groups", ylim=(None, 1))
+    axis.set_xticks(k)
+    title = f"line: mean\ndot: one of {count} splits"
+    axis.legend(fontsize=8, title=title, title_fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+# ------------------------------------------------------------------------------------ who is kept
+
+
+def never_learned(table: pd.DataFrame, base_rate: float) -> Figure:
+    """Share of never-learned samples among the kept (percent) over f, a line per rule with its 95% interval over runs.
+
+    table: columns rule, fraction, run, share (percent). Dashed: `base_rate`, their share of all samples (percent).
+    """
+    figure, axis = plt.subplots(figsize=(6, 2.8))
+    for (rule, part), tone in zip(table.groupby("rule", sort=False), (BLUE, ORANGE), strict=False):
+        mean, half = np.transpose([mean_interval(share) for _, share in part.groupby("fraction").share])
+        at = 100 * np.sort(part.fraction.unique())
+        axis.plot(at, mean, color=tone, marker="o", ms=4, lw=1.6, label=str(rule))
+        axis.fill_between(at, *np.clip([mean - half, mean + half], 0, 100), color=tone, alpha=0.15, lw=0)
+    axis.axhline(base_rate, color=BLACK, ls="--", lw=1, label="among all samples")
+    axis.set(xlabel="kept fraction f (%)", ylabel="never learned, among the kept (%)", ylim=(0, 103), xscale="log")
+    axis.set_xticks(at, [f"{f:g}" for f in at])
+    axis.minorticks_off()
+    axis.legend(fontsize=8, title=f"n = {table.run.nunique()} runs", title_fontsize=8)
+    return figure
+
+
 def label_noise(table: pd.DataFrame, base_rate: float, fraction: float) -> Figure:
     """Share of mislabelled samples among the kept (percent), a line per scorer with its 95% interval over seeds.
 
@@ -211,14 +286,14 @@ def label_noise(table: pd.DataFrame, base_rate: float, fraction: float) -> Figur
     f = np.linspace(table.fraction.min(), 1, 100)
     left.plot(100 * f, np.minimum(100, base_rate / f), color=GREY, ls="-.", lw=1, label="most possible")
     for axis in (left, right):
-        axis.axhline(base_rate, color=BLACK, ls="--", lw=1, label="base rate")
-    left.set(xlabel="kept fraction f (percent)", ylabel="mislabelled among the kept (percent)", ylim=(0, None))
+        axis.axhline(base_rate, color=BLACK, ls="--", lw=1, label="share in all the data")
+    left.set(xlabel="kept fraction f (%)", ylabel="mislabelled, among the kept (%)", ylim=(0, None))
     left.set_title("the hardest samples", fontsize=9)
-    right.set_xlabel("centre (0 easiest, 1 hardest)")
+    right.set_xlabel("window's centre (0 easiest, 1 hardest)")
     right.set_title(f"windows at f = {100 * fraction:g}%", fontsize=9)
     n = table.seed.nunique()
     handles = left.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=7, title=f"n = {n} noise seeds")
+    figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=7, title=f"n = {n} noise seeds")
     return figure
 
 
@@ -237,7 +312,8 @@ def class_counts(counts: Mapping[str, ArrayLike], quota: float, classes: Sequenc
     figure, axis = plt.subplots(figsize=(6, 2.6))
     at, width = np.arange(len(classes)), 0.8 / len(counts)
     for place, (name, values) in enumerate(counts.items()):
-        axis.bar(at + (place - (len(counts) - 1) / 2) * width, values, width, color=colour(name), label=name)
+        shift = (place - (len(counts) - 1) / 2) * width
+        axis.bar(at + shift, values, width, color=colour(name), label=NAMES.get(name, name))
     axis.axhline(quota, color=BLACK, ls="--", lw=1, label="balanced")
     if len(classes) <= 20:
         axis.set_xticks(at, classes)

@@ -1,0 +1,53 @@
+"""What KD adds: the effects that the paper prints, and those of a study of ours, as tables that stand side by side."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.statistics import gain_points, tidy
+from kdlib.experiments.grid import load_rows
+from kdlib.utils import paths
+
+GAINS = ["pruning", "fraction", "mean", "half", "n", "where"]
+
+
+def published_gains(numbers: pd.DataFrame) -> pd.DataFrame:
+    """What KD adds on CIFAR-100 to a self-distilled ResNet-32, in points, from the rows of `data/paper/reported.csv`.
+
+    Columns pruning, fraction, mean, half (NaN), n (0: the paper gives neither spread nor seeds) and where. The gains of
+    Sec. 4.1 are as printed (alpha = 0.5); those of Table 1 are differences of its rows "KD" and "none", whose KD row is
+    trained with CE + 2 KD. Where both have a point, Sec. 4.1 counts.
+    """
+    same = (numbers.paper == "dkdp") & (numbers.dataset == "cifar100") & (numbers.student == "resnet32")
+    rows = numbers[same & (numbers.fraction < 1)]
+    printed = rows[rows.loss == "kd-none"].assign(mean=rows.value)
+    tabled = rows[(rows["where"] == "Table 1") & rows.loss.isin(["none", "kd"])]
+    by_loss = tabled.pivot(index=["pruning", "fraction", "where"], columns="loss", values="value")
+    differences = (by_loss["kd"] - by_loss["none"]).rename("mean").reset_index()
+    found = pd.concat([printed, differences]).assign(half=float("nan"), n=0)
+    return found.drop_duplicates(["pruning", "fraction"])[GAINS].sort_values(["pruning", "fraction"], ignore_index=True)
+
+
+def study_rows(name: str) -> pd.DataFrame:
+    """The rows of `data/results/NAME.jsonl`; an empty table while there is no such file."""
+    there = (paths.data() / "results" / f"{name}.jsonl").is_file()
+    return load_rows(name) if there else pd.DataFrame()
+
+
+def study_gains(rows: pd.DataFrame, alpha: float = 0.5) -> pd.DataFrame:
+    """What KD adds in the rows of a study, in points: pruning, fraction, mean, half, n; empty for no rows.
+
+    GraNd of the last layer stands for GraNd, which the study does not take over all parameters.
+    """
+    if rows.empty:
+        return pd.DataFrame(columns=GAINS[:-1])
+    found = gain_points(tidy(rows), alpha)
+    return found[found.fraction < 1].replace({"pruning": {"grand_last": "grand"}}).reset_index(drop=True)
+
+
+def missing_points(paper: pd.DataFrame, ours: pd.DataFrame) -> list[str]:
+    """The points of the paper that we have not measured, in words: `forgetting at 50%`."""
+    there = set(zip(ours.pruning, ours.fraction, strict=True))
+    points = zip(paper.pruning, paper.fraction, strict=True)
+    return [f"{named(name)} at {f:.0%}" for name, f in points if (name, f) not in there]

@@ -1,0 +1,156 @@
+"""What a lesson says about accuracy with and without KD: sentences and tables made from the numbers.
+
+Every function is pure, takes tables of `kdlib.analysis.statistics` and returns Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.statistics import Interval, interval, intervals, points
+from kdlib.analysis.tell_scores import SEEN, as_table, folded, listed
+
+
+def direction(found: Interval) -> str:
+    """`rises by`, `falls by` or `no difference detected`, as the 95% interval of a difference says."""
+    if not np.isfinite(found.half):
+        return f"{found.mean:+.1f} points (n = {found.n}: too few for an interval)"
+    if found.low > 0 or found.high < 0:
+        return f"{'rises' if found.mean > 0 else 'falls'} by {abs(found.mean):.1f} ± {found.half:.1f} points"
+    return f"shows no difference ({found.mean:+.1f} ± {found.half:.1f} points)"
+
+
+def level(found: Interval) -> str:
+    """An accuracy in percent, `77.1 ± 2.9`; without an interval, where n is too small for one."""
+    return f"{found.mean:.1f}" + (f" ± {found.half:.1f}" if np.isfinite(found.half) else f" (n = {found.n})")
+
+
+def two_students(plain: Mapping[str, Any], taught: Mapping[str, Any]) -> str:
+    """Two rows of `run` that differ in the teacher alone."""
+    gap = taught["test_acc"] - plain["test_acc"]
+    word = "more" if gap > 0 else "less"
+    return (
+        f"Both students train on the same {plain['kept']} samples ({plain['scorer']}, f = {plain['fraction']:.0%}), for "
+        f"{plain['steps']} steps, from the same initial weights. Without a teacher: **{plain['test_acc']:.1f}%**. With a "
+        f"teacher of {taught['teacher_acc']:.1f}%: **{taught['test_acc']:.1f}%**, {abs(gap):.1f} points {word}."
+    )
+
+
+def teacher_answers(q: NDArray, hot: NDArray, sample: int, label: int, classes: Sequence[str], tau: float) -> str:
+    """What the teacher says of one sample and of all, at temperature 1 (q, (N, K)) and at tau (hot, (N, K))."""
+    first, second = np.argsort(-q[sample], kind="stable")[:2]
+    return (
+        f"{SEEN}Of this kept sample, with the label {classes[label]}, the teacher says at $\\tau$ = 1: "
+        f"{q[sample, first]:.0%} {classes[first]}, {q[sample, second]:.0%} {classes[second]}. Of "
+        f"{np.mean(q.max(axis=1) > 0.99):.0%} of all samples it is more than 99% sure. At $\\tau$ = {tau:g} the likeliest "
+        f"class gets {hot.max(axis=1).mean():.0%} on average."
+    )
+
+
+def by_hand(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], rows: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Loss and accuracy of the students trained by hand (losses, accuracies per epoch), beside the rows of `run`."""
+    table = [
+        [name, f"{losses[0]:.2f}", f"{losses[-1]:.2f}", f"{found[-1]:.2f}%", f"{rows[name]['test_acc']:.2f}%"]
+        for name, (losses, found) in curves.items()
+    ]
+    falls = sum(losses[-1] < losses[0] for losses, _ in curves.values())
+    text = f"{SEEN}The mean loss falls from the first epoch to the last for {falls} of {len(curves)} students.\n\n"
+    return text + as_table(["student", "loss, first epoch", "last epoch", "accuracy by hand", "accuracy of `run`"], table)
+
+
+def nearness(divergence: Mapping[str, float], tau: float) -> str:
+    """Mean divergence (nats) of each student's soft predictions from the teacher's on the test samples."""
+    near, far = sorted(divergence, key=lambda name: divergence[name])
+    return (
+        f"{SEEN}Over all test samples the mean divergence from the teacher at $\\tau$ = {tau:g} is "
+        f"{divergence[near]:.2f} nats for the student {near} and {divergence[far]:.2f} for the one {far}: the student "
+        f"{near} is closer to the teacher's answers. One pair of students, so no interval."
+    )
+
+
+def ends(table: pd.DataFrame, full: Interval, alpha: float, prunings: Sequence[str]) -> str:
+    """A table of the curves' ends: accuracy without and with KD at the smallest and the largest f."""
+    at = intervals(points(table, ("fraction", "pruning", "alpha")), ("fraction", "pruning", "alpha"))
+    rows = [
+        [f"{f:.0%}", named(name), *(level(at[f, name, a]) for a in (0.0, alpha))]
+        for f in (table.fraction.min(), table.fraction.max())
+        for name in prunings
+    ]
+    text = f"{SEEN}The curves' ends in percent, 95% interval, n = {full.n}. All data, no KD: {level(full)}.\n\n"
+    return text + as_table(["f", "pruning", "without KD", "with KD"], rows)
+
+
+def gains(found: pd.DataFrame) -> str:
+    """Where KD adds most, and at how many points it certainly adds or takes (columns pruning, fraction, mean, half, n)."""
+    top, low = found.loc[found["mean"].idxmax()], found.loc[found["mean"].idxmin()]
+    up, down = (found["mean"] > found.half).sum(), (found["mean"] < -found.half).sum()
+    said = [f"{row['mean']:+.1f} ± {row.half:.1f} ({named(row.pruning)}, f = {row.fraction:.0%})" for row in (top, low)]
+    said = [text.replace(" ± nan", "") for text in said]
+    return (
+        f"{SEEN}Largest and smallest gain in points: {listed(said)}. At {up} of {len(found)} points the 95% interval lies "
+        f"above zero, at {down} below, at {len(found) - up - down} neither."
+    )
+
+
+def against_random(leads: Mapping[str, pd.DataFrame]) -> str:
+    """At which f random certainly beats a scorer or loses to one: title -> pruning, fraction, mean, half, n."""
+    said = []
+    for kind, lead in leads.items():
+        ahead, behind = lead[lead["mean"] > lead.half], lead[lead["mean"] < -lead.half]
+        wins, losses = (listed([f"{f:.0%}" for f in sorted(set(part.fraction))]) or "none" for part in (ahead, behind))
+        said.append(f"{kind}, random beats a scorer at f = {wins} and loses to one at f = {losses}")
+    return f"{SEEN}Where the 95% interval leaves out zero: {'; '.join(said)}."
+
+
+def beside(paper: pd.DataFrame, ours: pd.DataFrame, missing: Sequence[str]) -> str:
+    """A table of the paper's and our gains where both have a point, and one sentence on what is missing."""
+    both = paper.merge(ours, on=["pruning", "fraction"], suffixes=("_paper", "_ours"))
+    rows = [
+        [named(row.pruning), f"{row.fraction:.0%}", f"{row.mean_paper:+.1f}",
+         str(Interval(row.mean_ours, row.half_ours, row.n_ours)), f"{row.mean_ours - row.mean_paper:+.1f}"]
+        for row in both.itertuples()
+    ]  # fmt: skip
+    header = ["pruning", "f", "paper: KD minus no KD", "ours", "ours minus paper"]
+    table = as_table(header, rows) if rows else "No point is measured in both yet."
+    lack = f"\n\nNot measured yet by us: {listed(missing)}." if missing else ""
+    return f"Effects in points, CIFAR-100:\n\n{table}{lack}"
+
+
+def guess(word: str, question: str, found: Mapping[str, Interval], hint: str) -> str:
+    """The result of a *predict* exercise: intervals in points, folded, since the guess comes first."""
+    said = listed([f"{name} {value} (n = {value.n})" for name, value in found.items()])
+    return folded("Result", f"You guessed *{word}*. {question}: {said}. {hint}")
+
+
+def enough(table: pd.DataFrame, full: Interval) -> str:
+    """The smallest sufficient f: students of one pruning with KD, beside the level of all data without."""
+    found = points(table, ("fraction",))
+    reached = found[found["mean"] >= full.mean]
+    if reached.empty:
+        best = found.loc[found["mean"].idxmax()]
+        said = f"none reaches it on average; f = {best.fraction:.0%} comes closest, with {best['mean']:.1f}%"
+    else:
+        said = (
+            f"the smallest whose mean reaches it is {reached.fraction.min():.0%}, with {reached.iloc[0]['mean']:.1f}%"
+        )
+    return f"The line is at {level(full)}%. Of the fractions of the sweep {said}. Mind both intervals."
+
+
+def spreads(found: Mapping[str, pd.Series]) -> str:
+    """Best minus worst pruning within a seed: kind -> points by (fraction, seed); the kinds are paired by seed."""
+    first, second = found
+    rows = []
+    for f in sorted(found[first].index.unique("fraction")):
+        values = [found[kind].loc[f].sort_index() for kind in (first, second)]
+        change = interval(values[1] - values[0])
+        rows.append([f"{f:.0%}", *(level(interval(v)) for v in values), direction(change)])
+    header = ["f", *(f"best minus worst, {kind} (points)" for kind in found), f"from {first} to {second} it"]
+    return f"{SEEN}Mean over n = {len(values[0])} seeds, 95% interval:\n\n" + as_table(header, rows)

@@ -1,0 +1,50 @@
+"""The paper's effects are what it prints, ours are paired differences, and what is missing is named."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from kdlib.analysis import effects
+from kdlib.utils import paths
+
+
+@pytest.fixture
+def paper() -> pd.DataFrame:
+    return effects.published_gains(pd.read_csv(paths.data() / "paper" / "reported.csv"))
+
+
+def rows(scorer: str, fraction: float, gain: float) -> list[dict]:
+    base = {"scorer": scorer, "centre": 1.0, "alpha": 0.5, "fraction": fraction}
+    return [
+        {**base, "loss": loss, "seed": s, "test_acc": 30 + s + gain * (loss == "kd")}
+        for loss in ("cross_entropy", "kd")
+        for s in range(3)
+    ]
+
+
+def test_published_gains_are_as_printed_and_table_1_is_a_difference(paper: pd.DataFrame) -> None:
+    at = paper.set_index(["pruning", "fraction"])
+    assert at.loc[("forgetting", 0.1), "mean"] == 22.4, "Sec. 4.1, although Table 1 has this point, too"
+    assert at.loc[("forgetting", 0.3), "mean"] == pytest.approx(66.82 - 49.41)
+    assert at.loc[("forgetting", 0.3), "where"] == "Table 1"
+    assert set(paper.pruning) == {"random", "forgetting", "el2n", "grand"} and (paper.n == 0).all()
+
+
+def test_study_gains_are_paired_and_grand_of_the_last_layer_is_called_grand() -> None:
+    table = pd.DataFrame(rows("random", 0.1, 4.0) + rows("grand_last", 0.1, 2.0))
+    found = effects.study_gains(table).set_index("pruning")
+    assert found.loc["random", "mean"] == pytest.approx(4) and found.loc["random", "n"] == 3
+    assert found.loc["grand", "mean"] == pytest.approx(2)
+
+
+def test_no_rows_give_an_empty_table_and_every_point_is_missing(paper: pd.DataFrame) -> None:
+    ours = effects.study_gains(effects.study_rows("no_such_study"))
+    assert ours.empty and list(ours.columns) == effects.GAINS[:-1]
+    assert len(effects.missing_points(paper, ours)) == len(paper)
+    assert "EL2N at 10%" in effects.missing_points(paper, ours)
+
+
+def test_measured_points_are_not_missing(paper: pd.DataFrame) -> None:
+    ours = effects.study_gains(pd.DataFrame(rows("random", 0.1, 4.0)))
+    assert "random at 10%" not in effects.missing_points(paper, ours)

@@ -1,0 +1,103 @@
+"""Sentences about scores follow the numbers they are given, also when these turn round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdlib.analysis import tell_scores as tell
+from kdlib.analysis.statistics import Interval
+from kdlib.scorers import Signals
+
+
+def test_lists_and_shares() -> None:
+    assert [tell.listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+    assert tell.percent(Interval(61.2, 3.4, 5)) == "61 ± 3%"
+    assert tell.percent(Interval(61.2, float("nan"), 2)) == "61% (n = 2)"
+
+
+def test_a_folded_text_opens_on_demand() -> None:
+    assert tell.folded("Result", "x").startswith("<details>") and "x" in tell.folded("Result", "x")
+
+
+def test_a_table_has_a_column_for_each_head() -> None:
+    lines = tell.as_table(["a", "b"], [["1", "2"], ["3", "4"]]).splitlines()
+    assert len(lines) == 4 and all(line.count("|") == 3 for line in lines)
+
+
+@pytest.mark.parametrize(("learned", "words"), [(0, "2 of them are never learned"), (1, "1 of them is never learned")])
+def test_the_toys_wrong_labels_may_be_learned(learned: int, words: str) -> None:
+    correct = np.ones((4, 8), dtype=bool)
+    correct[:, :2] = False
+    correct[0, 0] = bool(learned)
+    letters = dict(zip("ABCDE", range(5), strict=True))
+    text = tell.toy(correct, np.zeros(8), np.ones(8), letters)
+    assert words in text and f"A is right in {learned} of 4 epochs" in text
+    assert "no sample is always right" in text
+
+
+def test_never_learned_takes_the_nearest_fraction_and_pairs_the_rules() -> None:
+    shares = pd.DataFrame(
+        [
+            {"rule": rule, "fraction": f, "run": r, "share": 10.0 + r + 40 * (rule == "hard")}
+            for rule in ("zero", "hard")
+            for f in (0.1, 0.5)
+            for r in range(3)
+        ]
+    )
+    text = tell.never_learned(shares, 0.12, 11.0, 4)
+    assert "hardest 10%" in text and "+40.0 ± 0.0 points" in text and "*zero*" in text
+
+
+def test_agreement_names_the_pairs_at_the_ends() -> None:
+    ranks = np.array([[1, 0.2, 0.9], [0.2, 1, 0.5], [0.9, 0.5, 1]])
+    text = tell.agreement(ranks, ranks, ["forgetting", "el2n", "aum"], 0.1)
+    assert "0.20 (forgetting, EL2N) to 0.90 (forgetting, AUM)" in text
+
+
+@pytest.mark.parametrize(("late", "helped"), [(0.9, "2 of 2"), (0.1, "1 of 2")])
+def test_reliability_counts_who_is_helped(late: float, helped: str) -> None:
+    text = tell.reliability({"el2n": {1: [0.5], 2: [late]}, "aum": {1: [0.4], 2: [0.6]}})
+    assert f"raises it for {helped}" in text and text.endswith("single run: AUM.")
+
+
+def test_reliability_of_two_runs_claims_no_trend() -> None:
+    assert "→" not in tell.reliability({"el2n": {1: [0.5]}})
+
+
+def noise(shares: dict[str, float], seeds: int = 3) -> pd.DataFrame:
+    points = [(0.05, 1.0), (0.1, 0.5)]
+    return pd.DataFrame(
+        [
+            {"scorer": name, "seed": s, "fraction": f, "centre": c, "share": share + s}
+            for name, share in shares.items()
+            for s in range(seeds)
+            for f, c in points
+        ]
+    )
+
+
+def signal(learned: bool) -> Signals:
+    correct = np.ones((1, 3, 4), dtype=bool)
+    correct[..., 0] = learned
+    return Signals(correct=correct)
+
+
+def test_label_noise_speaks_of_never_learned_samples_only_if_there_are_any() -> None:
+    table = noise({"forgetting": 40, "el2n": 90})
+    wrong = [np.array([True, False, False, False])]
+    assert "opposite ends" in tell.label_noise(table, 10.0, [signal(False)], wrong, few=0.05)
+    assert "Every run learns every sample" in tell.label_noise(table, 10.0, [signal(True)], wrong, few=0.05)
+
+
+@pytest.mark.parametrize(("guess_late", "word"), [(80.0, "fewer"), (99.0, "more"), (90.0, "as many")])
+def test_early_or_late_follows_the_interval(guess_late: float, word: str) -> None:
+    looks = np.array([[90.0, guess_late], [91.0, guess_late + 1.2], [92.0, guess_late + 1.9]])
+    text = tell.early_or_late("as many", looks)
+    assert f"**{word}" in text and text.startswith("<details>")
