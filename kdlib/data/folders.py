@@ -124,8 +124,8 @@ def _dataset(name: str, found: Listing, pixels: Tensor) -> Dataset:
         if empty:
             raise ValueError(f"{name}: no {part} image in class {', '.join(empty)}; remove the class or add images")
     train_files, other_files = file_names(found.files, ~held_out)
-    parts = [(_rows(pixels, chosen), labels[chosen]) for chosen in (~held_out, held_out)]
-    return replace(make_dataset(name, *parts, found.classes), train_files=train_files, other_files=other_files)
+    train, test = ((_rows(pixels, chosen), labels[chosen]) for chosen in (~held_out, held_out))
+    return replace(make_dataset(name, train, test, found.classes), train_files=train_files, other_files=other_files)
 
 
 def _rows(pixels: Tensor, chosen: Tensor) -> Tensor:
