@@ -113,7 +113,7 @@ class Conventional:
         losses, top1 = Meter(), Meter()
         for step, (images, labels) in enumerate(loader):
             images, labels = images.to(self.device), labels.to(self.device)
-            progress = (epoch * len(loader) + step + 1) / (epochs * len(loader) + 1)
+            progress = (epoch * len(loader) + step + 0.5) / (epochs * len(loader))
             self.optimizer.param_groups[0]["lr"] = self.lr * self.rate(progress)
             logits = self.student(images)
             loss = self.hard(logits, labels)

@@ -99,7 +99,7 @@ def train_plainly(
     rate: Callable[[int, int], float] = lambda epoch, step: 1.0,
     also: nn.Module | None = None,
 ) -> Plain:
-    """SGD over consecutive slices of the epoch's order; `also` is trained along; `rate(epoch, step)`: factor of lr."""
+    """SGD over nearly equal parts of the epoch's order; `also` is trained along; `rate(epoch, step)`: factor of lr."""
     parameters = [*model.parameters(), *(also.parameters() if also else [])]
     optimiser = torch.optim.SGD(
         parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=False
@@ -109,8 +109,7 @@ def train_plainly(
     for epoch in range(recipe.epochs):
         positions, views = presentation(seed, epoch, keep, data, recipe.augment)
         total, seen = 0.0, np.full((len(data.train_y), CLASSES), np.nan)
-        for step, start in enumerate(range(0, len(keep), recipe.batch_size)):
-            part = slice(start, start + recipe.batch_size)
+        for step, part in enumerate(np.array_split(np.arange(len(keep)), -(-len(keep) // recipe.batch_size))):
             ids = keep[positions[part]]
             x, labels = images(data, ids, views[part], recipe.augment), data.train_y[torch.from_numpy(ids)]
             logits, loss = objective(model, x, labels, positions[part])

@@ -24,7 +24,7 @@ def recipe(r: Run) -> Recipe:
     """The student's recipe."""
     from kdlib.training.recipe import Recipe
 
-    return Recipe(**{f.name: getattr(r, f.name) for f in fields(Recipe)})
+    return Recipe(**{f.name: getattr(r, f.name) for f in fields(Recipe) if hasattr(r, f.name)})
 
 
 def teacher_runs(r: Run) -> FullRuns:
@@ -41,7 +41,7 @@ def score_runs(r: Run) -> FullRuns:
 
     epochs = r.score_epochs or r.teacher_epochs or r.epochs
     plan = dataclasses.replace(recipe(r), epochs=epochs, budget="epochs", augment=r.score_augment)
-    return FullRuns(r.score_model or r.teacher, plan, tuple(range(r.score_runs)))
+    return FullRuns(r.score_model or r.teacher, plan, tuple(range(r.score_runs)), role="scored")
 
 
 def needs_teacher(r: Run) -> bool:

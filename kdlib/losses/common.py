@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdlib.models.features import Features
+from kdlib.utils.devices import torch_seed
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,6 @@ class FeatureLoss:
     preact: bool = False
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Within the block torch's CPU generator starts at `seed`; afterwards it is as before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
-        yield
-
-
 class LearnedLoss(nn.Module):
     """Base of the losses built for a pair: the constructor of `FeatureLoss.make`, seeded; `options` go to `setup`.
 
@@ -55,7 +46,7 @@ class LearnedLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.num_samples, self.num_classes, self.seed = num_samples, num_classes, seed
-        with seeded(seed):
+        with torch_seed(seed):
             self.setup(student, teacher, **options)
 
     def setup(self, *args: Any, **options: Any) -> None:

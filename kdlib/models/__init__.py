@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import torch
-
 from kdlib.models.features import Features, Network, parameters_count
 from kdlib.models.imagenet import TorchvisionMobileNetV2, TorchvisionResNet
 from kdlib.models.mlp import MLP
@@ -19,6 +17,7 @@ from kdlib.models.shufflenet import ShuffleNetV1, ShuffleNetV2
 from kdlib.models.vgg import VGG
 from kdlib.models.vit import ViT
 from kdlib.models.wrn import WideResNet
+from kdlib.utils.devices import torch_seed
 from kdlib.utils.errors import choose
 
 __all__ = ["MODELS", "Features", "Network", "build", "parameters_count"]
@@ -75,6 +74,5 @@ def build(name: str, num_classes: int, in_channels: int, image_size: int, seed: 
     for what, count in (("num_classes", num_classes), ("in_channels", in_channels)):
         if count < 1:
             raise ValueError(f"{what} is {count}; it must be 1 or more")
-    with torch.random.fork_rng(devices=[]):  # torch's initialisers only draw from the global generator
-        torch.manual_seed(seed)
+    with torch_seed(seed):
         return make(num_classes, in_channels, image_size)

@@ -22,7 +22,7 @@ from kdlib.selection.infobatch import InfoBatch
 from kdlib.training.batched import Stack
 from kdlib.training.cuda_graphs import GraphedStep
 from kdlib.training.evaluate import accuracy, predict
-from kdlib.training.recipe import PRECISIONS, SCHEDULES, Recipe, batches
+from kdlib.training.recipe import OPTIMISERS, Recipe, precision_used
 from kdlib.utils import seeds
 from kdlib.utils.devices import compiled, fix_order_of_sums, keep_freed_memory, resolve_device
 
@@ -127,14 +127,12 @@ class Loop:
         self.forward = compiled(forward, device) if recipe.compile else forward
         parameters = list(self.stack.parameters()) + (list(self.term.parameters()) if self.term else [])
         rate = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr  # where graphs find it
-        self.optimiser = torch.optim.SGD(
-            parameters, lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-        )
+        self.optimiser = OPTIMISERS[recipe.optimiser](parameters, recipe, rate)
         self.groups: list[tuple[LogitLoss, Tensor]] = []
-        self.steps = 0
+        self.steps = self.presented = 0  # steps taken, samples presented to each member
         self.epochs, _ = recipe.plan(self.keep.shape[1], len(self.y))
-        low = PRECISIONS[recipe.precision] or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-        self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low is torch.bfloat16)
+        low = precision_used(recipe.precision, device) == "bfloat16"
+        self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
         graphed = device.type == "cuda" and self.term is None and self.sampler is None
         self.take: Callable[..., tuple[Tensor, Tensor]] = GraphedStep(self.step) if graphed else self.step
 
@@ -193,7 +191,8 @@ class Loop:
         found: dict[int, tuple[LogitLoss, list[int]]] = {}
         for row, member in enumerate(self.members):
             found.setdefault(id(member.loss), (member.loss, []))[1].append(row)
-        forms = [loss.at_epoch(epoch + 1) if hasattr(loss, "at_epoch") else loss for loss, _ in found.values()]
+        nominal = (epoch + 1) * self.recipe.epochs / self.epochs  # a longer budget stretches warm-ups as well
+        forms = [loss.at_epoch(nominal) if hasattr(loss, "at_epoch") else loss for loss, _ in found.values()]
         if forms == [loss for loss, _ in self.groups]:
             return
         places = [torch.tensor(rows, device=self.device) for _, rows in found.values()]
@@ -217,26 +216,25 @@ class Loop:
         total = torch.zeros(len(self.members), device=self.device)
         self.stack.train()
         self._group_losses(epoch)
-        parts = batches(ids.shape[1], self.recipe.batch_size)
+        parts = self.recipe.batches(ids.shape[1])
         for step, part in enumerate(parts):
-            self._set_lr(epoch, (step + 1) / (len(parts) + 1 / self.epochs))
+            self._set_rate((epoch + (step + 0.5) / len(parts)) / self.epochs)
             batch = None if soft is None else soft[:, part]
             logits, loss = self.take(ids[:, part], positions[:, part], view_ids[:, part], batch)
             total += loss * (part.stop - part.start)
             if record is not None:
                 record(epoch, ids[:, part], logits, self.y[ids[:, part]])
         self.steps += len(parts)
+        self.presented += ids.shape[1]
         return total / ids.shape[1]
 
-    def _set_lr(self, epoch: int, within: float) -> None:
-        """`within`: how far the epoch is, in (0, 1)."""
-        progress = (epoch + within) / self.epochs
-        factor = SCHEDULES[self.recipe.schedule](self.recipe, progress, epoch + 1)
+    def _set_rate(self, progress: float) -> None:
+        self.rate = self.recipe.rate(progress)
         group = self.optimiser.param_groups[0]
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(self.recipe.lr * factor)
+            group["lr"].fill_(self.rate)
         else:
-            group["lr"] = self.recipe.lr * factor
+            group["lr"] = self.rate
 
 
 def train_company(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +20,9 @@ from kdlib.scorers.errors import difficulty
 from kdlib.selection.rules import keep_indices
 from kdlib.store.artefacts import Store
 from kdlib.training.batched import worth_stacking
+from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.evaluate import predict
-from kdlib.training.loop import Loop, Member, Recorder, Trained, train_company
+from kdlib.training.loop import Loop, Member, Trained, train_company
 from kdlib.training.recipe import Recipe
 from kdlib.utils import seeds
 from kdlib.utils.devices import forward_batch, resolve_device
@@ -32,7 +32,9 @@ from kdlib.utils.devices import forward_batch, resolve_device
 class FullRuns:
     """Which trainings: `model` with `recipe` on a random, class-balanced `fraction` of the data, once for each seed.
 
-    `early` (share of the epochs, at least one epoch): when the early probabilities and gradient norms are taken.
+    `role` ("teacher" or "scored") names the stream that the seeds are drawn from, so that a teacher, a scored network
+    and a student of equal seed share neither initial weights nor order nor views. `early` (share of the epochs, at
+    least one epoch): when the early probabilities and gradient norms are taken.
     """
 
     model: str
@@ -40,11 +42,17 @@ class FullRuns:
     seeds: tuple[int, ...] = (0,)
     fraction: float = 1.0
     early: float = 0.1
+    role: str = "teacher"
 
     def describe(self, data: Dataset) -> dict:
         knobs = dataclasses.asdict(self)
-        del knobs["recipe"]["compile"]  # like the device, it changes the rounding only
+        for name in ("compile", "eval_every"):  # the first, like the device, changes the rounding only
+            del knobs["recipe"][name]
         return {"data": data.content_hash, **knobs}
+
+    def stream(self, seed: int) -> int:
+        """The seed that all draws of the training with this seed come from."""
+        return seeds.integer(seed, self.role)
 
     def early_epoch(self) -> int:
         """1-based; 10% of the epochs as in the papers on EL2N and GraNd (20 of 200)."""
@@ -54,7 +62,8 @@ class FullRuns:
         labels = None if data.is_regression else data.train_y.numpy()
         channels, size, _ = data.image_shape
         found = []
-        for seed in self.seeds:
+        for number in self.seeds:
+            seed = self.stream(number)
             model = build(self.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init"))
             rng = seeds.stream(seed, "subset")
             keep = keep_indices(rng.random(len(data.train_y)), self.fraction, labels=labels, rng=rng)
@@ -142,60 +151,6 @@ def load_model(runs: FullRuns, data: Dataset, store: Store, device: str = "auto"
     model.load_state_dict(weights)
     model.requires_grad_(False).eval()
     return model.to(resolve_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-class StoredCheckpoint:
-    """A training's state after each epoch, in the store, once training has taken `every_seconds` since the last one.
-
-    Orders and views of an epoch are pure functions of (seed, epoch), so weights, momenta and records are the whole state.
-    """
-
-    def __init__(
-        self, store: Store, description: dict, extra: list[np.ndarray] | None = None, every_seconds: float = 60.0
-    ):
-        self.store, self.description, self.every = store, description, every_seconds
-        self.extra = extra if extra is not None else []  # arrays gathered so far, e.g. early probabilities
-        self._known = len(self.extra)
-        self._clock = time.monotonic()
-
-    def save(self, loop: Loop, recorder: object, history: list) -> None:
-        if time.monotonic() - self._clock < self.every:
-            return
-        self._clock = time.monotonic()
-        arrays = {f"extra/{i}": a for i, a in enumerate(self.extra[self._known :])}
-        for group, tensors in self._parts(loop, recorder).items():
-            arrays |= {f"{group}/{name}": t.detach().cpu().numpy() for name, t in tensors.items()}
-        self.store.save_checkpoint(self.description, arrays, {"history": history, "steps": loop.steps})
-
-    def load(self, loop: Loop, recorder: object, history: list) -> int:
-        found = self.store.load_checkpoint(self.description)
-        if found is None:
-            return 0
-        arrays, state = found
-        for parameter in loop.optimiser.param_groups[0]["params"]:  # give each a momentum to be filled
-            loop.optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        for group, tensors in self._parts(loop, recorder).items():
-            for name, tensor in tensors.items():
-                tensor.detach().copy_(torch.from_numpy(np.array(arrays[f"{group}/{name}"])))
-        gathered = sum(name.startswith("extra/") for name in arrays)
-        self.extra += [arrays[f"extra/{i}"] for i in range(gathered)]
-        loop.steps = state["steps"]
-        history[:] = [
-            [[float("nan") if v is None else v for v in row] for row in column] for column in state["history"]
-        ]
-        return len(history[0])
-
-    def clear(self) -> None:
-        self.store.clear_checkpoint(self.description)
-
-    def _parts(self, loop: Loop, recorder: object) -> dict[str, dict[str, Tensor]]:
-        momenta = [loop.optimiser.state[p]["momentum_buffer"] for p in loop.optimiser.param_groups[0]["params"]]
-        return {
-            "network": dict(loop.stack.state_dict()),
-            "term": dict(loop.term.state_dict()) if loop.term is not None else {},
-            "momentum": {str(i): m for i, m in enumerate(momenta)},
-            "record": {} if recorder is None else {n: getattr(recorder, n) for n in Recorder.FIELDS},
-        }
 
 
 # -- signals
@@ -286,7 +241,7 @@ def _view_scores(runs: FullRuns, data: Dataset, store: Store, device: str, extra
     found = np.empty((len(runs.seeds), len(labels)))
     for row, seed in enumerate(runs.seeds):
         model = load_model(runs, data, store, device, row)
-        streams = [seeds.stream(seed, "score", view) for view in range(extras.views)]
+        streams = [seeds.stream(runs.stream(seed), "score", view) for view in range(extras.views)]
         drawn = np.stack([AUGMENTATIONS[extras.augment].draw(rng, size, len(labels)) for rng in streams])
         for part in torch.arange(len(labels)).split(500):
             x, views = data.train_x[part], torch.from_numpy(drawn)[:, part]
@@ -300,7 +255,7 @@ def _subset_models(runs: FullRuns, data: Dataset, device: str, count: int) -> di
     labels = data.train_y.numpy()
     channels, size, _ = data.image_shape
     members = []
-    for seed in runs.seeds:
+    for seed in map(runs.stream, runs.seeds):
         for i in range(count):
             rng = seeds.stream(seed, "subset", i + 1)
             keep = np.sort(rng.permutation(len(labels))[: round(SUBSET_FRACTION * len(labels))])

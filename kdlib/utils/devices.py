@@ -1,4 +1,4 @@
-"""Which device to train on, and how its memory is kept."""
+"""What torch needs to know of the machine: the device, its memory, the order of sums, the one generator of the CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import ctypes
 import functools
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -62,3 +64,18 @@ def forward_batch(x: torch.Tensor, device: torch.device) -> int:
     if device.type != "cpu":
         return 1000
     return min(500, max(64, 2**18 // max(1, x[0].numel())))
+
+
+_CPU_GENERATOR = threading.RLock()
+
+
+@contextmanager
+def torch_seed(seed: int) -> Iterator[None]:
+    """Within the block torch's CPU generator starts at `seed`; afterwards it is as before.
+
+    torch's initialisers draw from the one generator of the process, so only one thread at a time may be inside:
+    without the lock, two threads that build networks would draw each other's weights.
+    """
+    with _CPU_GENERATOR, torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-STREAMS = ("init", "order", "augment", "subset", "noise", "validation", "loss", "score")
+STREAMS = ("init", "order", "augment", "subset", "noise", "validation", "loss", "score", "teacher", "scored")
 
 
 def stream(seed: int, name: str, *indices: int) -> np.random.Generator:

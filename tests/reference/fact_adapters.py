@@ -16,7 +16,7 @@ from kdlib.experiments.run import PRESETS, Run
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REFERENCE_SETTINGS, relational
 from kdlib.losses.crd import CRD
 from kdlib.models import MODELS
-from kdlib.training.recipe import SCHEDULES, Recipe
+from kdlib.training.recipe import Recipe
 from kdlib.utils.paths import root
 
 Facts = dict[str, Any]
@@ -43,8 +43,7 @@ def repdistiller(facts: Facts) -> None:
     recipe = paper_recipe()
     facts |= {"lr": recipe.lr, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
     facts |= {"batch_size": recipe.batch_size, "epochs": recipe.epochs, "lr_decay_epochs": list(recipe.milestones)}
-    rate = SCHEDULES[recipe.schedule]
-    facts["lr_at_epoch"] = {e: recipe.lr * rate(recipe, 0.0, int(e)) for e in facts["lr_at_epoch"]}
+    facts["lr_at_epoch"] = {e: recipe.rate((int(e) - 0.5) / recipe.epochs) for e in facts["lr_at_epoch"]}
     facts["kd_T"] = default(LOSSES["kd"], "tau")
     facts["default_betas"] |= {theirs: FEATURE_LOSSES[ours].tuned_beta for theirs, ours in BETAS.items()}
     facts["default_betas"]["kd"] |= dict(zip("ra", REFERENCE_SETTINGS["kd"]["weighting"], strict=True))

@@ -16,7 +16,7 @@ from kdlib.models import build
 from kdlib.store.artefacts import Store
 from kdlib.training.evaluate import accuracy, predict
 from kdlib.training.loop import Loop, Member, train, train_company
-from kdlib.training.recipe import SCHEDULES, Recipe, batches
+from kdlib.training.recipe import REMAINDERS, SCHEDULES, Recipe, batches
 from kdlib.utils.devices import keep_freed_memory, resolve_device
 from tests.plain import CLASSES, small_data
 
@@ -38,21 +38,30 @@ def test_a_gpus_convolutions_sum_in_a_fixed_order() -> None:
 # -- batches and plans
 
 
-@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 18, 31, 32, 33, 1000])
-@pytest.mark.parametrize("size", [1, 2, 16])
-def test_batches_cover_every_sample_once(count: int, size: int) -> None:
-    parts = batches(count, size)
+@pytest.mark.parametrize("count", [1, 2, 3, 15, 16, 17, 18, 31, 32, 33, 67, 1000])
+@pytest.mark.parametrize("size", [1, 2, 16, 64])
+@pytest.mark.parametrize("remainder", REMAINDERS)
+def test_batches_cover_every_sample_once(count: int, size: int, remainder: str) -> None:
+    parts = batches(count, size, remainder)
     covered = [i for part in parts for i in range(count)[part]]
     assert covered == list(range(count))
     lengths = [part.stop - part.start for part in parts]
-    assert all(n == size for n in lengths[:-1]) and lengths[-1] <= size + 1
+    assert max(lengths) <= size + 1
     if size > 1:
         assert min(lengths) > 1 or count == 1, "batch norm cannot take a batch of one"
 
 
-def test_a_single_leftover_sample_joins_the_batch_before() -> None:
-    assert batches(33, 16) == [slice(0, 16), slice(16, 33)]
-    assert batches(34, 16) == [slice(0, 16), slice(16, 32), slice(32, 34)]
+@pytest.mark.parametrize(("count", "size"), [(67, 64), (1000, 64), (65, 64), (50000, 64), (13, 4)])
+def test_the_remainder_is_spread_evenly(count: int, size: int) -> None:
+    lengths = [part.stop - part.start for part in batches(count, size)]
+    assert max(lengths) - min(lengths) <= 1 and max(lengths) <= size
+    assert len(lengths) == -(-count // size), "as many steps as with a smaller last batch"
+
+
+def test_the_remainder_can_stay_in_a_last_batch() -> None:
+    assert batches(33, 16, "last") == [slice(0, 16), slice(16, 33)], "a single sample joins the batch before"
+    assert batches(34, 16, "last") == [slice(0, 16), slice(16, 32), slice(32, 34)]
+    assert Recipe(remainder="last").batches(67) == [slice(0, 64), slice(64, 67)]
 
 
 @pytest.mark.parametrize("kept", [1, 17, 33])
@@ -80,9 +89,9 @@ def rates(recipe: Recipe, kept: int = 60) -> np.ndarray:
     loop = Loop([Member(mlp(), ALL[:kept], 0, cross_entropy)], DATA, recipe, torch.device("cpu"))
     found: list[float] = []
     loop.optimiser.register_step_pre_hook(lambda optimiser, *_: found.append(optimiser.param_groups[0]["lr"]))
-    for epoch in range(recipe.epochs):
+    for epoch in range(loop.epochs):
         loop.epoch(epoch, None, None)
-    return np.array(found).reshape(recipe.epochs, -1)
+    return np.array(found).reshape(loop.epochs, -1)
 
 
 def test_one_cycle_rises_over_the_warm_up_and_falls_to_nothing() -> None:
@@ -111,8 +120,34 @@ def test_constant_is_constant() -> None:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_factors_stay_between_zero_and_one(schedule: str) -> None:
     recipe = Recipe(schedule=schedule, milestones=(10, 20))
-    factors = [SCHEDULES[schedule](recipe, (e + 0.5) / 60, e + 1) for e in range(60)]
-    assert all(0 <= f <= 1 for f in factors)
+    factors = [SCHEDULES[schedule](recipe, (e + 0.5) / 60) for e in range(60)]
+    assert all(0 < f <= 1 for f in factors)
+
+
+@pytest.mark.parametrize("kept", [6, 20])
+def test_milestones_scale_with_a_budget_of_steps(kept: int) -> None:
+    """With a tenth of the data and ten times the epochs, the rate falls at the same share of all steps."""
+    recipe = Recipe(epochs=8, batch_size=4, lr=0.1, schedule="steps", milestones=(4, 6), budget="steps")
+    seen = rates(recipe, kept)
+    shares = [float(np.mean(np.isclose(seen, rate))) for rate in (0.1, 0.01, 0.001)]
+    assert np.allclose(shares, [0.5, 0.25, 0.25], atol=0.02)
+
+
+def test_warm_ups_scale_with_a_budget_of_steps() -> None:
+    """A loss that warms up is asked for its form at nominal epochs, which a longer budget stretches."""
+    asked: list[float] = []
+
+    class Warming:
+        def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
+            return cross_entropy(student, None, labels)
+
+        def at_epoch(self, epoch: float) -> Warming:
+            asked.append(epoch)
+            return self
+
+    recipe = Recipe(epochs=4, batch_size=20, budget="steps")
+    found = train(mlp(), DATA, ALL[:20], recipe, seed=0, loss=Warming(), device="cpu")
+    assert len(found.loss) == 12 and asked == pytest.approx(np.linspace(4 / 12, 4, 12))
 
 
 # -- recipes are checked

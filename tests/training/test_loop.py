@@ -17,12 +17,12 @@ from benchmarks.conventional import DistillKL, one_cycle
 from kdlib.losses import FEATURE_LOSSES, LOSSES, RESHAPES, class_std, cross_entropy, kd, logit_loss
 from kdlib.models import build
 from kdlib.store.artefacts import Store
+from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.cuda_graphs import GraphedStep
 from kdlib.training.evaluate import predict
 from kdlib.training.logit_cache import LogitBank
 from kdlib.training.loop import FeatureTerm, Loop, Member, Trained, train, train_company
 from kdlib.training.recipe import Recipe
-from kdlib.training.reference_runs import StoredCheckpoint
 from tests.plain import CLASSES, Plain, Smooth, images, small_data, train_plainly
 
 DATA = small_data()
@@ -62,7 +62,7 @@ def fresh_bank(model: nn.Module = TEACHER, augment: str = "crop_flip", folder: P
 
 def schedule_of(steps: int, epochs: int) -> Callable[[int, int], float]:
     """One cycle over `epochs` epochs of `steps` steps, as the factor of the learning rate."""
-    return lambda epoch, step: one_cycle(epoch / epochs + (step + 1) / (epochs * steps + 1))
+    return lambda epoch, step: one_cycle((epoch * steps + step + 0.5) / (epochs * steps))
 
 
 def same_state(left: nn.Module, right: nn.Module, tolerance: float) -> None:
