@@ -76,19 +76,25 @@ class Signals:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A named difficulty: `scorer(signals, labels, rng) -> (N,) float64`, higher = harder.
+    """A named difficulty: `scorer(signals, labels, rng, **options) -> (N,) float64`, higher = harder.
 
-    fn:    the function behind it, same arguments
-    needs: the fields of `Signals` it reads; a missing one raises ValueError
+    fn:     the function behind it, same arguments; its keyword-only arguments are the scorer's options
+    needs:  the fields of `Signals` it reads; a missing one raises ValueError
+    centre: the window it is meant for, 1 the hardest samples (default), 0.5 the medium ones
+    of:     whose training it reads: "scored", trainings made for the scores, or "teacher", the run's own teacher
     """
 
-    fn: Callable[[Any, NDArray[np.integer], np.random.Generator], NDArray[np.float64]]  # Any: needs are checked first
+    fn: Callable[..., NDArray[np.float64]]
     needs: tuple[str, ...] = ()
+    centre: float = 1.0
+    of: str = "scored"
 
-    def __call__(self, signals: Signals, labels: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.float64]:
+    def __call__(
+        self, signals: Signals, labels: NDArray[np.integer], rng: np.random.Generator, **options: Any
+    ) -> NDArray[np.float64]:
         signals.require(*self.needs)
         labels = np.asarray(labels)
-        scores = np.asarray(self.fn(signals, labels, rng), dtype=np.float64)
+        scores = np.asarray(self.fn(signals, labels, rng, **options), dtype=np.float64)
         if scores.shape != labels.shape:
             raise ValueError(f"{labels.shape[0]} labels but scores of shape {scores.shape}")
         return scores

@@ -33,7 +33,7 @@ def noise_table(seeds: int) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"scorer": name, "seed": s, "fraction": f, "centre": c, "share": 100 * rng.random()}
-            for name in ("forgetting", "forgetting_easiest", "random")
+            for name in ("forgetting", "forgetting_hardest", "random")
             for s in range(seeds)
             for f, c in points
         ]
@@ -91,8 +91,8 @@ def test_mean_interval_is_students() -> None:
 
 def test_a_scorer_has_one_colour_and_a_variant_its_familys() -> None:
     assert plots.colour("el2n") == SCORER_COLOURS["el2n"]
-    assert plots.colour("forgetting_easiest") == SCORER_COLOURS["forgetting"]
-    assert plots.line_style("forgetting_easiest") != plots.line_style("forgetting")
+    assert plots.colour("forgetting_hardest") == SCORER_COLOURS["forgetting"]
+    assert plots.line_style("forgetting_hardest") != plots.line_style("forgetting")
     assert plots.colour("something_new").startswith("#")
 
 

@@ -28,7 +28,7 @@ UNITS = {
 
 
 def colour(scorer: str) -> str:
-    """The scorer's colour; a variant (`forgetting_easiest`) has that of its family, an unknown one pink."""
+    """The scorer's colour; a variant (`forgetting_hardest`) has that of its family, an unknown one pink."""
     return SCORER_COLOURS.get(scorer) or SCORER_COLOURS.get(scorer.split("_")[0], PINK)
 
 
