@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from tqdm.std import tqdm
+
+from kdlib.utils.files import write_whole
 
 Size = tuple[int, int]  # height, width
 
@@ -189,17 +190,9 @@ def _read(file: Path) -> Decoded | None:
 
 
 def _write(file: Path, found: Decoded) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}.", suffix=".partial")
-    os.close(handle)
-    try:
-        arrays = {"pixels": found.pixels.contiguous(), "kept": found.kept}
-        save_file(arrays, name, {"rest": json.dumps([found.problems, found.scaled]), "sha256": _digest(found)})
-        os.replace(name, file)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+    arrays = {"pixels": found.pixels.contiguous(), "kept": found.kept}
+    rest = json.dumps([found.problems, found.scaled])
+    write_whole(file, save(arrays, {"rest": rest, "sha256": _digest(found)}))
 
 
 def _digest(found: Decoded) -> str:

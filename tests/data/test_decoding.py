@@ -66,7 +66,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(decoding, "save_file", full)
+    monkeypatch.setattr("kdlib.utils.files.os.replace", full)
     assert same(cached(tmp_path / "x.safetensors", some), some()) and list(tmp_path.iterdir()) == []
 
 
