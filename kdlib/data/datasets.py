@@ -29,7 +29,7 @@ from kdlib.utils import paths, seeds
 from kdlib.utils.errors import choose
 
 __all__ = [
-    "DATASETS", "Dataset", "channel_statistics", "describe", "imbalance_rates", "load", "make_dataset",
+    "DATASETS", "Dataset", "channel_statistics", "describe", "imbalance_rates", "load", "make_dataset", "place",
     "with_imbalance", "with_label_noise", "with_validation",
 ]  # fmt: skip
 
@@ -83,6 +83,19 @@ DATASETS: dict[str, Callable[[Path], Dataset]] = {
     "cifar100": functools.partial(_torchvision, "cifar100"),
     "svhn": functools.partial(_torchvision, "svhn"),
 }
+
+
+BUILT_IN = ("digits", "diabetes")
+
+
+def place(name: str, root: str | Path | None = None) -> str:
+    """Where the dataset `name` comes from, in words, without loading it; `root` as in `load`."""
+    folder = (Path(root) if root is not None else paths.data() / "raw") / name
+    if name in BUILT_IN:
+        return "ships with scikit-learn"
+    if (folder / "train").is_dir():
+        return f"class folders in {folder}"
+    return f"downloaded to {folder}" if folder.is_dir() else f"is downloaded on first use, to {folder}"
 
 
 @functools.lru_cache(maxsize=4)
