@@ -68,7 +68,7 @@ def folder_and_size(text: str) -> tuple[Path, Size | None]:
         return whole, None
     before, at, after = text.rpartition("@")
     if not (at and before.strip() and _is_dir(_expand(before))):
-        raise ValueError(f"folder:{text}: no such folder; give the path of a folder of images, as in folder:PATH")
+        raise ValueError(f"folder:{text[:300]}: no such folder; give the path of a folder of images, as in folder:PATH")
     match = re.fullmatch(r"(\d{1,9})(?:[xX](\d{1,9}))?", after)
     if match is None:
         raise ValueError(
@@ -91,7 +91,8 @@ def _is_dir(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}; change its permissions or its name") from error
+        named = f"{str(path)[:100]}..." if len(str(path)) > 100 else path
+        raise ValueError(f"{named} cannot be read: {error.strerror}; change its permissions or its name") from error
 
 
 def _cache_file(folder: Path, size: Size | None, names: Sequence[str], root: Path) -> Path:
