@@ -19,8 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_diabetes, load_digits
-from sklearn.model_selection import train_test_split
 
 from kdlib.data.core import Dataset, channel_statistics, describe, file_names, make_dataset, stratified
 from kdlib.data.folders import load_folder
@@ -35,6 +33,9 @@ __all__ = [
 
 
 def _digits(root: Path) -> Dataset:
+    from sklearn.datasets import load_digits  # here, since its import takes a second that other datasets need not wait
+    from sklearn.model_selection import train_test_split
+
     raw = load_digits()
     x = np.rint(raw.images * (255 / 16)).astype(np.uint8)[:, None]
     rows = train_test_split(np.arange(len(x)), test_size=0.25, stratify=raw.target, random_state=0)
@@ -66,6 +67,8 @@ def _torchvision(name: str, root: Path) -> Dataset:
 
 
 def _diabetes(root: Path) -> Dataset:
+    from sklearn.datasets import load_diabetes
+
     raw = load_diabetes(scaled=False)
     order = seeds.stream(0, "validation").permutation(len(raw.target))
     test, train = np.sort(order[: len(order) // 4]), np.sort(order[len(order) // 4 :])

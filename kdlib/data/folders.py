@@ -15,6 +15,7 @@ out silently: `Dataset.skipped` names every file that could not be used, `Datase
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,8 +52,8 @@ def load_folder(text: str, root: Path) -> Dataset:
             f"{folder} holds one class only ({found.classes[0]}); a classifier needs two or more: "
             "add a folder of images for each further class"
         )
-    files = [folder / file for file in found.files]
-    decoded = cached(_cache_file(folder, size, found.files, root), lambda: decode(files, size, name))
+    cache = _cache_file(folder, size, found.files, root)
+    decoded = cached(cache, lambda: decode([folder / file for file in found.files], size, name))
     kept = decoded.kept.tolist()
     unreadable = [file for file, is_kept in zip(found.files, kept, strict=True) if not is_kept]
     problems = [f"{file}: {problem}" for file, problem in zip(unreadable, decoded.problems, strict=True)]
@@ -96,7 +97,7 @@ def _is_dir(path: Path) -> bool:
 
 
 def _cache_file(folder: Path, size: Size | None, names: Sequence[str], root: Path) -> Path:
-    stats = [(name, (folder / name).stat()) for name in names]
+    stats = [(name, os.stat(f"{folder}/{name}")) for name in names]
     stamp = [(name, s.st_size, s.st_mtime_ns) for name, s in stats]
     key = hashlib.sha256(repr((FORMAT, str(folder.resolve()), size, stamp)).encode()).hexdigest()[:32]
     return root / "folders" / f"{key}.safetensors"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from kdlib.data.listing import PARTS, SUFFIXES, Listing, below, files_in, refuse
+from kdlib.data.listing import PARTS, Listing, files_in, is_image, refuse
 
 LABELS = "labels.csv"
 Row = dict[str, str]
@@ -31,8 +31,8 @@ def list_table(folder: Path) -> Listing:
     parts, notes = _parts(table, rows, files)
     kept = [(f, r["label"], p) for f, r, p in zip(files, rows, parts, strict=True) if p != "validation"]
     names, labels, splits = (tuple(column) for column in zip(*kept, strict=True))
-    others = [below(folder, f) for f in files_in(folder) if f.suffix.lower() in SUFFIXES]
-    skipped = tuple(f"{f}: not in {LABELS}" for f in others if f not in set(files))
+    listed = set(files)
+    skipped = tuple(f"{f}: not in {LABELS}" for f in files_in(folder, folder) if is_image(f) and f not in listed)
     return Listing(names, labels, splits, tuple(sorted(set(labels))), skipped, notes)
 
 

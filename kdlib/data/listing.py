@@ -66,19 +66,19 @@ def split_folders(folder: Path, names: Sequence[str]) -> tuple[dict[str, str], t
     return {"train": found["train"], "test": test}, (*as_test, *unused)
 
 
-def _list_part(root: Path, folder: Path, part: str) -> Listing:
-    classes = folder_names(folder)
+def _list_part(root: Path, place: Path, part: str) -> Listing:
+    classes = folder_names(place)
     if part and not classes:
-        raise ValueError(f"{folder} holds no class folders; expected {folder}/CLASS/IMAGE files")
+        raise ValueError(f"{place} holds no class folders; expected {place}/CLASS/IMAGE files")
     files, labels = [], []
-    skipped = [f"{below(root, file)}: in no class folder" for file in files_in(folder, deep=False)]
+    skipped = [f"{file}: in no class folder" for file in files_in(root, place, deep=False)]
     for name in classes:
-        for file in files_in(folder / name):
-            if file.suffix.lower() in SUFFIXES:
-                files.append(below(root, file))
+        for file in files_in(root, place / name):
+            if is_image(file):
+                files.append(file)
                 labels.append(name)
             else:
-                skipped.append(f"{below(root, file)}: not an image")
+                skipped.append(f"{file}: not an image")
     return Listing(tuple(files), tuple(labels), (part,) * len(files), tuple(classes), tuple(skipped))
 
 
@@ -90,18 +90,19 @@ def folder_names(folder: Path) -> list[str]:
         raise ValueError(f"{folder} cannot be read: {error.strerror}; change its permissions or move it") from error
 
 
-def files_in(folder: Path, deep: bool = True) -> list[Path]:
-    """The files in `folder` and, if `deep`, in the folders below it: sorted, nothing hidden."""
-    found: list[Path] = []
-    for at, folders, files in os.walk(folder):
+def files_in(root: Path, place: Path, deep: bool = True) -> list[str]:
+    """The files in `place`, and if `deep` in the folders below it: paths below `root`, sorted, nothing hidden."""
+    found: list[str] = []
+    for at, folders, files in os.walk(place):
         folders[:] = [name for name in folders if deep and not name.startswith(".")]
-        found += [Path(at, name) for name in files if not name.startswith(".")]
-    return sorted(found)
+        below = Path(at).relative_to(root).as_posix()
+        found += [name if below == "." else f"{below}/{name}" for name in files if not name.startswith(".")]
+    return sorted(found, key=lambda file: file.split("/"))
 
 
-def below(folder: Path, file: Path) -> str:
-    """The path of `file` below `folder`, with forward slashes."""
-    return file.relative_to(folder).as_posix()
+def is_image(file: str) -> bool:
+    """Whether the file's name ends like an image's."""
+    return os.path.splitext(file)[1].lower() in SUFFIXES
 
 
 def refuse(where: object, problem: str, names: Iterable[object], fix: str) -> None:
