@@ -8,6 +8,7 @@ write in. Messages are parts of what must be said.
 from __future__ import annotations
 
 import argparse
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -185,7 +186,14 @@ CALLS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a picture as text": (lambda here: write_preview(load("digits"), here / "x.svg"), "name a file that ends in .png"),
     # tables
-    "no table": (lambda here: tables.read_kept(here / "none.csv", load("digits")), "save it as a CSV file in UTF-8"),
+    "no table": (
+        lambda here: tables.read_kept(here / "none.csv", load("digits")),
+        "is no file; give the path of a CSV file",
+    ),
+    "a pipe as a table": (
+        lambda here: tables.read_kept(pipe(here / "x.csv"), load("digits")),
+        "is no file; give the path of a CSV file",
+    ),
     "scores without a column": (
         read(tables.read_scores, "row\n1\n"),
         "has no column score; its first line must name row,score",
@@ -321,6 +329,11 @@ CALLS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no card": (lambda here: load_exported(file(here, "x.safetensors", changed())), "keep it beside x.safetensors"),
 }
+
+
+def pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
 
 
 def made(folder: Path) -> Path:

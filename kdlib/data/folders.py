@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,10 +98,19 @@ def _is_dir(path: Path) -> bool:
 
 
 def _cache_file(folder: Path, size: Size | None, names: Sequence[str], root: Path) -> Path:
-    stats = [(name, os.stat(f"{folder}/{name}")) for name in names]
-    stamp = [(name, s.st_size, s.st_mtime_ns) for name, s in stats]
+    stamp = [(name, *_size_and_time(f"{folder}/{name}")) for name in names]
     key = hashlib.sha256(repr((FORMAT, str(folder.resolve()), size, stamp)).encode()).hexdigest()[:32]
     return root / "folders" / f"{key}.safetensors"
+
+
+def _size_and_time(file: str) -> tuple[int, int]:
+    try:
+        found = os.stat(file)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}; replace or remove it") from error
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+        raise ValueError(f"{file} is a device or pipe, not an image; remove it")
+    return found.st_size, found.st_mtime_ns
 
 
 def _only(found: Listing, kept: Sequence[bool]) -> Listing:

@@ -38,6 +38,8 @@ def list_table(folder: Path) -> Listing:
 
 def read_rows(table: Path, needed: Sequence[str]) -> list[Row]:
     """The rows of a CSV file whose first line names its columns, among them `needed`; ValueError in one line else."""
+    if not table.is_file():  # opening a pipe would wait for ever
+        raise ValueError(f"{table} is no file; give the path of a CSV file")
     try:
         with open(table, encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, skipinitialspace=True, strict=True)

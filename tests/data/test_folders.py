@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +193,22 @@ def test_a_class_of_one_image_cannot_be_split(tmp_path: Path, load: Callable) ->
             write_image(tmp_path / name / f"{i}.png", 10)
     with pytest.raises(ValueError, match="no test image in class b"):
         load(tmp_path)
+
+
+def test_pipes_and_broken_links_are_refused_at_once(pictures: Path, load: Callable) -> None:
+    odd = pictures / "train" / "cat" / "x.png"
+    os.mkfifo(odd)
+    with pytest.raises(ValueError, match=r"train/cat/x.png is a device or pipe, not an image; remove it$"):
+        load(pictures)
+    odd.unlink()
+    odd.symlink_to(pictures / "nowhere.png")
+    with pytest.raises(
+        ValueError, match=r"train/cat/x.png cannot be read: No such file or directory; replace or remove"
+    ):
+        load(pictures)
+    odd.unlink()
+    odd.symlink_to(pictures / "train" / "dog" / "0.png")
+    assert len(load(pictures).train_y) == 7
 
 
 def test_too_large_for_this_machine(pictures: Path, load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
