@@ -63,7 +63,9 @@ def by_hand(
     ]
     falls = sum(losses[-1] < losses[0] for losses, _ in curves.values())
     text = f"{SEEN}The mean loss falls from the first epoch to the last for {falls} of {len(curves)} students.\n\n"
-    return text + as_table(["student", "loss, first epoch", "last epoch", "accuracy by hand", "accuracy of `run`"], table)
+    return text + as_table(
+        ["student", "loss, first epoch", "last epoch", "accuracy by hand", "accuracy of `run`"], table
+    )
 
 
 def nearness(divergence: Mapping[str, float], tau: float) -> str:

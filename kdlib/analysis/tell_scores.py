@@ -86,15 +86,15 @@ def never_learned(shares: pd.DataFrame, fraction: float, base_rate: float, epoch
     )
 
 
-def distributions(recorded: Signals, scores: Mapping[str, NDArray]) -> str:
+def distributions(recorded: Signals, scores: Mapping[str, NDArray], early_epoch: int) -> str:
     """How rare forgetting is in the record, and how much of a score the hardest tenth has."""
-    assert recorded.correct is not None and recorded.prob_epochs is not None
+    assert recorded.correct is not None
     runs, epochs, total = recorded.correct.shape
     none = np.mean(forgotten(recorded.correct).sum(axis=1) == 0)
     top = {name: np.sort(scores[name])[-(total // 10) :].sum() / scores[name].sum() for name in ("forgetting", "el2n")}
     return (
         f"{SEEN}{total:,} samples, {runs} runs of {epochs} epochs; EL2N and GraNd look after epoch "
-        f"{recorded.prob_epochs[0]}. A run never forgets {none:.0%} of the samples. The hardest tenth has "
+        f"{early_epoch}. A run never forgets {none:.0%} of the samples. The hardest tenth has "
         f"{top['forgetting']:.0%} of all forgetting events and {top['el2n']:.0%} of the total EL2N."
     )
 

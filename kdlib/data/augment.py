@@ -1,7 +1,7 @@
 """Augmentation as an enumerable set of views: crop offset x horizontal flip.
 
 A crop with padding p has (2p + 1)^2 offsets; with the flip a 32x32 image (p = 4) has 81 x 2 = 162 views. Because the set
-is finite, a frozen teacher's logits can be computed once for each (sample, view) and kept (see `bank.py`).
+is finite, a frozen teacher's logits can be computed once for each (sample, view) and kept.
 View ids count offsets row by row, the flip fastest: `id = (dy * (2p + 1) + dx) * 2 + flip`.
 """
 
@@ -26,7 +26,7 @@ class Augmentation:
     flip: bool = False
 
     def pad(self, image_size: int) -> int:
-        """Padding in pixels on each side: 4 for a 32x32 image, 1 for 8x8."""
+        """Padding in pixels on each side, from the height of the image: 4 for a 32x32 image, 1 for 8x8."""
         return image_size // self.pad_divisor if self.pad_divisor else 0
 
     def num_views(self, image_size: int) -> int:

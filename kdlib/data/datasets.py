@@ -19,8 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_diabetes, load_digits
-from sklearn.model_selection import train_test_split
 
 from kdlib.data.core import Dataset, channel_statistics, describe, file_names, make_dataset, stratified
 from kdlib.data.folders import load_folder
@@ -29,12 +27,15 @@ from kdlib.utils import paths, seeds
 from kdlib.utils.errors import choose
 
 __all__ = [
-    "DATASETS", "Dataset", "channel_statistics", "describe", "imbalance_rates", "load", "make_dataset",
+    "DATASETS", "Dataset", "channel_statistics", "describe", "imbalance_rates", "load", "make_dataset", "place",
     "with_imbalance", "with_label_noise", "with_validation",
 ]  # fmt: skip
 
 
 def _digits(root: Path) -> Dataset:
+    from sklearn.datasets import load_digits  # here, since its import takes a second that other datasets need not wait
+    from sklearn.model_selection import train_test_split
+
     raw = load_digits()
     x = np.rint(raw.images * (255 / 16)).astype(np.uint8)[:, None]
     rows = train_test_split(np.arange(len(x)), test_size=0.25, stratify=raw.target, random_state=0)
@@ -66,6 +67,8 @@ def _torchvision(name: str, root: Path) -> Dataset:
 
 
 def _diabetes(root: Path) -> Dataset:
+    from sklearn.datasets import load_diabetes
+
     raw = load_diabetes(scaled=False)
     order = seeds.stream(0, "validation").permutation(len(raw.target))
     test, train = np.sort(order[: len(order) // 4]), np.sort(order[len(order) // 4 :])
@@ -83,6 +86,19 @@ DATASETS: dict[str, Callable[[Path], Dataset]] = {
     "cifar100": functools.partial(_torchvision, "cifar100"),
     "svhn": functools.partial(_torchvision, "svhn"),
 }
+
+
+BUILT_IN = ("digits", "diabetes")
+
+
+def place(name: str, root: str | Path | None = None) -> str:
+    """Where the dataset `name` comes from, in words, without loading it; `root` as in `load`."""
+    folder = (Path(root) if root is not None else paths.data() / "raw") / name
+    if name in BUILT_IN:
+        return "ships with scikit-learn"
+    if (folder / "train").is_dir():
+        return f"class folders in {folder}"
+    return f"downloaded to {folder}" if folder.is_dir() else f"is downloaded on first use, to {folder}"
 
 
 @functools.lru_cache(maxsize=4)

@@ -100,8 +100,8 @@ class Run:
             object.__setattr__(self, name, _method_text(name, getattr(self, name)))
         for name in WORDS:
             choose(name, getattr(self, name), dict.fromkeys(choices(name)))
-        if self.score_model:
-            choose("score_model", self.score_model, models.MODELS)
+        for name in ("student", "teacher", *(("score_model",) if self.score_model else ())):
+            models.check_name(getattr(self, name), name)
         _check_device(self.device)
         for name in ("teacher_recipe", "score_recipe"):
             object.__setattr__(self, name, _recipe_text(name, getattr(self, name)))
@@ -141,8 +141,6 @@ METHODS: dict[str, tuple[Callable[[], Mapping[str, Any]], frozenset[str]]] = {
     "feature_loss": (lambda: losses.FEATURE_LOSSES, frozenset({"num_samples", "num_classes", "seed"})),
 }
 WORDS: dict[str, Callable[[], Mapping[str, Any] | tuple[str, ...]]] = {
-    "student": lambda: models.MODELS,
-    "teacher": lambda: models.MODELS,
     "optimiser": lambda: recipe.OPTIMISERS,
     "schedule": lambda: recipe.SCHEDULES,
     "remainder": lambda: recipe.REMAINDERS,
@@ -154,7 +152,7 @@ WORDS: dict[str, Callable[[], Mapping[str, Any] | tuple[str, ...]]] = {
 
 def choices(name: str) -> tuple[str, ...]:
     """The valid words of a field, in the order of their registry; empty for a field that takes no word."""
-    if name == "score_model":
+    if name in ("student", "teacher", "score_model"):
         return tuple(models.MODELS)
     if name == "dataset":
         return (*datasets.DATASETS, "folder:PATH")

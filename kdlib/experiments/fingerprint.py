@@ -261,7 +261,7 @@ def _entry(name: str, method: str) -> Any:
 
 def _training_roots(model: str, recipe: Recipe) -> tuple[Any, ...]:
     methods = (OPTIMISERS[recipe.optimiser], SCHEDULES[recipe.schedule], AUGMENTATIONS[recipe.augment])
-    return (train_batched, MODELS[model], *methods)
+    return (train_batched, MODELS.get(model, model), *methods)
 
 
 def _reference_rules(model: str, recipe: Recipe) -> str:

@@ -22,6 +22,7 @@ from torch import OutOfMemoryError, Tensor, nn
 from kdlib import __version__
 from kdlib.data.augment import normalise
 from kdlib.data.core import Dataset
+from kdlib.data.tables import read_kept
 from kdlib.experiments import teachers
 from kdlib.experiments.config import Run, as_run
 from kdlib.experiments.fingerprint import (
@@ -39,7 +40,6 @@ from kdlib.experiments.fingerprint import (
     student_recipe,
     teacher_runs,
 )
-from kdlib.experiments.kept import read_kept
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES, WEIGHTINGS
 from kdlib.losses.reshape import class_std, logit_loss
 from kdlib.models import build
@@ -192,8 +192,8 @@ def feature_term(r: Run, teacher: nn.Module, count: int) -> FeatureTerm:
 
 def build_student(r: Run, data: Dataset) -> Any:
     """The student with the initial weights of the run's seed."""
-    channels, size, _ = data.image_shape
-    return build(r.student, data.num_classes, channels, size, seed=seeds.integer(r.seed, "init"))
+    channels = data.image_shape[0]
+    return build(r.student, data.num_classes, channels, data.image_shape[1:], seed=seeds.integer(r.seed, "init"))
 
 
 # -- runs side by side
@@ -385,7 +385,7 @@ def check(r: Run) -> None:
         *([r.teacher] if needs_teacher(r) else []),
         *([scored_runs(r).model] if needed_signals(r) else []),
     }:
-        _check_network(name, data.num_classes, *data.image_shape[:2])
+        _check_network(name, data.num_classes, data.image_shape)
     describe(r)  # reads a score table and a list of kept samples
     if r.kept_file:
         read_kept(r.kept_file, data)
@@ -414,8 +414,8 @@ def _check_device(device: str) -> None:
 
 
 @functools.lru_cache(maxsize=256)
-def _check_network(name: str, num_classes: int, channels: int, size: int) -> None:
-    build(name, num_classes, channels, size)
+def _check_network(name: str, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+    build(name, num_classes, image_shape[0], image_shape[1:])
 
 
 def _check_memory(r: Run, data: Dataset) -> None:
@@ -438,7 +438,7 @@ def _check_feature_loss(
 ) -> None:
     name, options = split_call(loss)
     x, entry = torch.zeros(2, *image_shape), FEATURE_LOSSES[name]
-    networks = [build(one, num_classes, *image_shape[:2]).eval() for one in (student, teacher)]
+    networks = [build(one, num_classes, image_shape[0], image_shape[1:]).eval() for one in (student, teacher)]
     with torch.no_grad():
         shapes = [network.features(x, entry.preact) for network in networks]
     entry.make(*shapes, num_samples=num_classes * 2, num_classes=num_classes, seed=0, **options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from kdlib.models.external import constructor, external
 from kdlib.models.features import Features, Network, parameters_count
 from kdlib.models.imagenet import TorchvisionMobileNetV2, TorchvisionResNet
 from kdlib.models.mlp import MLP
@@ -20,7 +21,7 @@ from kdlib.models.wrn import WideResNet
 from kdlib.utils.devices import torch_seed
 from kdlib.utils.errors import choose
 
-__all__ = ["MODELS", "Features", "Network", "build", "parameters_count"]
+__all__ = ["MODELS", "Features", "Network", "build", "check_name", "parameters_count"]
 
 # Channels of the stem and of each stage.
 THIN = (16, 16, 32, 64)
@@ -61,18 +62,35 @@ MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "imagenet_resnet50": partial(TorchvisionResNet, arch="resnet50"),
     "imagenet_mobilenetv2": TorchvisionMobileNetV2,
 }
+SQUARE = ("mlp", "vit")  # networks whose weights depend on where a pixel is
 
 
-def build(name: str, num_classes: int, in_channels: int, image_size: int, seed: int = 0) -> Network:
-    """The network `name` for (in_channels, image_size, image_size) images, its weights drawn from `seed`.
+def build(name: str, num_classes: int, in_channels: int, image_size: int | tuple[int, int], seed: int = 0) -> Network:
+    """The network `name` for images (in_channels, H, W), its weights drawn from `seed`; `image_size` is H = W or (H, W).
 
-    The same seed gives the same weights, and torch's global generator is left as it was. Raises ValueError
-    for an unknown name (naming the nearest), a class or channel count below 1, or an image too small for the
-    network.
+    `name` is an entry of MODELS, or `timm:NAME` or `torchvision:NAME` for a classifier of these libraries, without
+    pretrained weights. The same seed gives the same weights, and torch's global generator is left as it was. Raises
+    ValueError for an unknown name (naming the nearest), a class or channel count below 1, or images that the network
+    cannot take.
     """
-    make = choose("model", name, MODELS)
+    check_name(name)
     for what, count in (("num_classes", num_classes), ("in_channels", in_channels)):
         if count < 1:
             raise ValueError(f"{what} is {count}; it must be 1 or more")
+    height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
     with torch_seed(seed):
-        return make(num_classes, in_channels, image_size)
+        if name not in MODELS:
+            return external(name, num_classes, in_channels, (height, width))
+        if height != width and name in SQUARE:
+            raise ValueError(
+                f"{name} takes square images and these are {height}x{width}; choose folder:PATH@{height} or another network"
+            )
+        return MODELS[name](num_classes, in_channels, min(height, width))
+
+
+def check_name(name: str, kind: str = "model") -> None:
+    """ValueError unless `build` knows `name`; the message says what `kind` of name it is and has the nearest match."""
+    if ":" in name:
+        constructor(name)
+    else:
+        choose(kind, name, MODELS)

@@ -46,12 +46,19 @@ def herding(embedding: NDArray[np.floating], labels: NDArray[np.integer], rule: 
     every class's order, which is `keep_indices(scores, f, labels=labels)` at the default centre 1: "harder" reads "more
     useful" here.
     """
+    return by_class(labels, lambda members: herding_order(embedding[members], rule=rule))
+
+
+def by_class(labels: NDArray[np.integer], order: Callable[[NDArray], NDArray]) -> NDArray[np.float64]:
+    """Minus the share of its class picked before each sample, (N,), in (-1, 0].
+
+    order(members) puts the samples of one class, given as ids (m,), in the order of picking: positions (m,) in `members`.
+    """
     labels = np.asarray(labels)
     scores = np.empty(len(labels))
     for c in np.unique(labels):
         members = np.flatnonzero(labels == c)
-        order = herding_order(embedding[members], rule=rule)
-        scores[members[order]] = -np.arange(len(members)) / len(members)
+        scores[members[order(members)]] = -np.arange(len(members)) / len(members)
     return scores
 
 

@@ -1,4 +1,4 @@
-"""Memorization and influence from subset models. Feldman & Zhang 2020, "What neural networks memorize and
+"""Memorization from subset models. Feldman & Zhang 2020, "What neural networks memorize and
 why"."""
 
 from __future__ import annotations
@@ -28,22 +28,6 @@ def memorization(
     weights = np.stack([trained, ~trained])
     means = (weights * correct).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
     return _difference(means, weights.sum(axis=1), empty_group)
-
-
-def influence(
-    trained: NDArray[np.bool_], test_correct: NDArray[np.bool_], empty_group: str = "neutral"
-) -> NDArray[np.float64]:
-    """infl[j, i] = P(right on test j | trained on i) - P(right on test j | held out i), (M, N).
-
-    trained: (S, N); test_correct: (S, M). Eq. 2 of the paper; `empty_group` as in `memorization`.
-    """
-    trained, test_correct = np.asarray(trained, dtype=bool), np.asarray(test_correct, dtype=bool)
-    if trained.ndim != 2 or test_correct.ndim != 2 or len(trained) != len(test_correct):
-        raise ValueError(f"need (S, N) and (S, M) with one S, got {trained.shape} and {test_correct.shape}")
-    weights = np.stack([trained, ~trained]).astype(np.float64)  # (2, S, N)
-    counts = weights.sum(axis=1)
-    means = test_correct.T.astype(np.float64) @ weights / np.maximum(counts, 1)[:, None]
-    return _difference(means, counts[:, None], empty_group)
 
 
 def _pair(trained: NDArray, correct: NDArray) -> tuple[NDArray, NDArray]:

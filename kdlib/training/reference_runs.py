@@ -80,12 +80,14 @@ class ReferenceRuns:
 
     def members(self, data: Dataset, keep: np.ndarray | None = None) -> list[Member]:
         """The networks with their initial weights, the samples `keep` (sorted ids; all, if None) and their seeds."""
-        channels, size, _ = data.image_shape
+        channels = data.image_shape[0]
         keep = np.arange(len(data.train_y)) if keep is None else keep
         loss = _targets_only if data.is_regression else cross_entropy
         found = []
         for seed in map(self.stream, self.seeds):
-            model = build(self.model, data.num_classes, channels, size, seed=seeds.integer(seed, "init"))
+            model = build(
+                self.model, data.num_classes, channels, data.image_shape[1:], seed=seeds.integer(seed, "init")
+            )
             found.append(Member(model, keep, seed, loss))
         return found
 
@@ -98,12 +100,12 @@ class ReferenceRuns:
 
 def stackable(name: str, data: Dataset, device: torch.device) -> bool:
     """Whether networks of this name gain by training side by side on this data and device."""
-    return _stackable(name, data.num_classes, data.image_shape[0], data.image_shape[1], device)
+    return _stackable(name, data.num_classes, data.image_shape, device)
 
 
 @functools.lru_cache(maxsize=128)
-def _stackable(name: str, num_classes: int, channels: int, size: int, device: torch.device) -> bool:
-    return worth_stacking(build(name, num_classes, channels, size), device)
+def _stackable(name: str, num_classes: int, image_shape: tuple[int, int, int], device: torch.device) -> bool:
+    return worth_stacking(build(name, num_classes, image_shape[0], image_shape[1:]), device)
 
 
 def _targets_only(student: Tensor, teacher: Tensor | None, targets: Tensor) -> Tensor:
@@ -256,8 +258,8 @@ def load_model(runs: ReferenceRuns, shop: Workshop, row: int = 0) -> nn.Module:
 
 def model_of(name: str, arrays: Arrays, data: Dataset, device: torch.device, row: int = 0) -> nn.Module:
     """The network `name` with the weights `w/NAME` (R, ...) of run `row`, frozen and in eval mode."""
-    channels, size, _ = data.image_shape
-    model = build(name, data.num_classes, channels, size)
+    channels = data.image_shape[0]
+    model = build(name, data.num_classes, channels, data.image_shape[1:])
     weights = {key[2:]: torch.from_numpy(np.array(v[row])) for key, v in arrays.items() if key.startswith("w/")}
     model.load_state_dict(weights)
     model.requires_grad_(False).eval()

@@ -175,10 +175,12 @@ def _subset_group(runs: ReferenceRuns, shop: Workshop, group: list[tuple[int, in
 
 def _subset_member(runs: ReferenceRuns, shop: Workshop, seed: int, i: int) -> Member:
     data, stream = shop.data, runs.stream(seed)
-    channels, size, _ = data.image_shape
+    channels = data.image_shape[0]
     total = len(data.train_y)
     keep = np.sort(seeds.stream(stream, "subset", i + 1).permutation(total)[: round(SUBSET_FRACTION * total)])
-    model = build(runs.model, data.num_classes, channels, size, seed=seeds.integer(stream, "init", i + 1))
+    model = build(
+        runs.model, data.num_classes, channels, data.image_shape[1:], seed=seeds.integer(stream, "init", i + 1)
+    )
     return Member(model, keep, seeds.integer(stream, "order", i), cross_entropy)
 
 

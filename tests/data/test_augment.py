@@ -13,18 +13,18 @@ from kdlib.data.augment import AUGMENTATIONS, apply_views, normalise
 from kdlib.utils import seeds
 
 
-def images(count: int, channels: int = 3, size: int = 32) -> torch.Tensor:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, channels, size, size), dtype=np.uint8)
+def images(count: int, channels: int = 3, size: int = 32, width: int = 0) -> torch.Tensor:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, channels, size, width or size), dtype=np.uint8)
     return torch.from_numpy(pixels)
 
 
 def by_torchvision(image: torch.Tensor, view: int, augment: str) -> torch.Tensor:
     """One view of one image by torchvision's own functions, from the meaning of the id."""
-    chosen, size = AUGMENTATIONS[augment], image.shape[-1]
+    chosen, (size, width) = AUGMENTATIONS[augment], image.shape[-2:]
     pad = chosen.pad(size)
     offset, flip = divmod(view, 2) if chosen.flip else (view, 0)
     top, left = divmod(offset, 2 * pad + 1)
-    view_of_it = TF.crop(TF.pad(image, [pad] * 4), top, left, size, size)
+    view_of_it = TF.crop(TF.pad(image, [pad] * 4), top, left, size, width)
     return TF.hflip(view_of_it) if flip else view_of_it
 
 
@@ -36,6 +36,15 @@ def test_every_view_is_torchvisions(augment: str, channels: int, size: int) -> N
     ours = apply_views(x, torch.arange(count), augment)
     theirs = torch.stack([by_torchvision(image, view, augment) for view, image in enumerate(x)])
     assert ours.dtype == torch.uint8 and torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS)
+@pytest.mark.parametrize("width", [12, 24])
+def test_every_view_of_images_that_are_not_square(augment: str, width: int) -> None:
+    count = AUGMENTATIONS[augment].num_views(16)
+    x = images(count, 3, 16, width)
+    theirs = torch.stack([by_torchvision(image, view, augment) for view, image in enumerate(x)])
+    assert torch.equal(apply_views(x, torch.arange(count), augment), theirs)
 
 
 def test_sizes_of_the_sets() -> None:

@@ -10,30 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from kdlib.data import datasets, folders
+from kdlib.data import datasets
 from kdlib.data.core import Dataset, make_dataset
 from kdlib.data.datasets import load, with_validation
 from kdlib.data.noise import with_imbalance, with_label_noise
 from kdlib.utils import paths
 
 PACKED = Path(os.environ.get("KDLIB_DATASETS", paths.root().parent / "shared" / "datasets"))
-
-
-def write_image(file: Path, value: int, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, value if mode == "L" else (value, 0, 255 - value)).save(file)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Two classes, three training images and one test image each; every image has its own colour."""
-    for split, count in (("train", 3), ("test", 1)):
-        for label, name in enumerate(("cat", "dog")):
-            for i in range(count):
-                write_image(tmp_path / split / name / f"{i}.png", 40 * label + 10 * i + (5 if split == "test" else 0))
-    return tmp_path
 
 
 def test_digits_are_real_and_split_once_for_all() -> None:
@@ -66,35 +50,6 @@ def test_diabetes_is_standardised_regression() -> None:
     assert float(diabetes.train_y.std(correction=0)) == pytest.approx(1, abs=1e-5)
 
 
-def test_folder_of_images(pictures: Path, tmp_path: Path) -> None:
-    found = load(f"folder:{pictures}", tmp_path / "cache")
-    assert found.classes == ("cat", "dog")
-    assert found.train_x.shape == (6, 3, 8, 8) and found.test_x.shape == (2, 3, 8, 8)
-    assert found.train_x[:, 0, 0, 0].tolist() == [0, 10, 20, 40, 50, 60]
-    assert found.train_y.tolist() == [0, 0, 0, 1, 1, 1]
-    assert found.train_files == tuple(f"train/{name}/{i}.png" for name in ("cat", "dog") for i in range(3))
-    assert found.other_files == ("test/cat/0.png", "test/dog/0.png")
-
-
-def test_folder_is_decoded_once(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load(f"folder:{pictures}", tmp_path / "cache")
-    load.cache_clear()
-    monkeypatch.setattr(folders, "_decode", lambda *_: pytest.fail("decoded a second time"))
-    again = load(f"folder:{pictures}", tmp_path / "cache")
-    assert again.content_hash == first.content_hash and again.train_files == first.train_files
-
-
-def test_folder_without_a_split_is_split(tmp_path: Path) -> None:
-    for label, name in enumerate(("a", "b")):
-        for i in range(10):
-            write_image(tmp_path / "x" / name / f"{i}.png", 20 * i + label, mode="L")
-    found = load(f"folder:{tmp_path / 'x'}", tmp_path / "cache")
-    assert found.train_x.shape == (16, 1, 8, 8) and found.test_x.shape == (4, 1, 8, 8)
-    assert torch.bincount(found.test_y).tolist() == [2, 2]
-    colours = [f"{'ab'[colour % 20]}/{colour // 20}.png" for colour in found.train_x[:, 0, 0, 0].tolist()]
-    assert found.train_files == tuple(colours) and len({*found.train_files, *found.other_files}) == 20
-
-
 @pytest.mark.parametrize(
     "change",
     [lambda d: with_validation(d, 0.4), lambda d: with_imbalance(d, [0.3, 1], 0), lambda d: with_label_noise(d, 1, 0)],
@@ -111,26 +66,6 @@ def test_samples_keep_their_files(pictures: Path, tmp_path: Path, change: Callab
 def test_data_without_files_have_no_names() -> None:
     for name in ("digits", "diabetes"):
         assert load(name).train_files == with_validation(load(name)).train_files == ()
-
-
-@pytest.mark.parametrize(("suffix", "side"), [("", 32), ("@16", 16)])
-def test_images_of_unlike_sizes_are_scaled(pictures: Path, tmp_path: Path, suffix: str, side: int) -> None:
-    write_image(pictures / "train" / "cat" / "wide.png", 200, size=(30, 10))
-    assert load(f"folder:{pictures}{suffix}", tmp_path / "cache").image_shape == (3, side, side)
-
-
-def test_folder_errors_name_the_file_or_class(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no such folder"):
-        load(f"folder:{tmp_path / 'nowhere'}")
-    (pictures / "train" / "dog" / "broken.png").write_bytes(b"not an image")
-    with pytest.raises(ValueError, match=r"cannot read image .*broken\.png"):
-        load(f"folder:{pictures}", tmp_path / "cache")
-    (pictures / "train" / "dog" / "broken.png").unlink()
-    (pictures / "train" / "emu").mkdir()
-    with pytest.raises(ValueError, match="no training image in class emu"):
-        load(f"folder:{pictures}", tmp_path / "cache")
-    with pytest.raises(ValueError, match="number of pixels"):
-        load(f"folder:{pictures}@big")
 
 
 def test_labels_out_of_range_are_refused() -> None:

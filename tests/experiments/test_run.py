@@ -331,13 +331,13 @@ def test_a_shipped_teacher_is_found_before_one_is_trained(
 
 def test_a_list_of_samples_takes_the_place_of_a_selection(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "kept.csv"
-    file.write_text("id\n" + "\n".join(str(i) for i in range(0, 1347, 5)))
+    file.write_text("row\n" + "\n".join(str(i) for i in range(0, 1347, 5)))
     r = Run(epochs=2, lr=0.02, kept_file=str(file))
     assert kept_samples(r, store).tolist() == list(range(0, 1347, 5))
     assert run(r, store)["kept"] == 270
     moved = file.rename(tmp_path / "elsewhere.csv")
     assert describe(Run(epochs=2, lr=0.02, kept_file=str(moved))) == {**describe_of(moved)}
-    for text, message in (("row\n1", "needs a column `id`"), ("id\n5000", "ids must lie in"), ("id\n1\n1", "twice")):
+    for text, message in (("id\n1", "row"), ("row\n5000", "no training sample"), ("row\n1\n1", "twice")):
         file.write_text(text)
         with pytest.raises(ValueError, match=message):
             check(Run(kept_file=str(file)))

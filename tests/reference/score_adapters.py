@@ -84,20 +84,20 @@ def overridden(array: np.ndarray, text: str | None) -> np.ndarray:
 def forgetting(case: Case, inputs: Inputs) -> Case:
     correct = overridden(inputs["acc"], case["params"].get("overrides"))[None].astype(bool)
     labels, fraction = inputs["labels"], case["params"]["fraction"]
-    hardest, easiest = dynamics.forgetting(correct), dynamics.forgetting(correct, "easiest")
-    summed = 2 * dynamics.forgetting(np.concatenate([correct, correct]))
+    hardest, easiest = dynamics.forgetting(correct, "hardest"), dynamics.forgetting(correct)
+    summed = 2 * dynamics.forgetting(np.concatenate([correct, correct]), "hardest")
     total = keep_range(easiest, n := round(fraction * len(easiest)), len(easiest) - n, rng=generator())
     quotas = class_quotas(labels, fraction, rounding="half_even")
     balanced = keep_quotas(easiest, quotas, labels=labels, rng=generator())
-    first = dynamics.first_learned(correct)[0]
+    first = dynamics.epochs_to_learn(correct, "first")
     return {
         "events_deepcore": easiest,
         "events_ccs": easiest,
         "events_example_forgetting": hardest,
         "events_data_diet": dynamics.forgetting(correct, "infinite"),
         "events_example_forgetting_two_runs_summed": {str(i): s for i, s in enumerate(summed)},
-        "first_learned": [None if e < 0 else e for e in first],
-        "presentations_needed_to_learn": dynamics.epochs_to_learn(correct)[0],
+        "first_learned": [None if e == correct.shape[1] else e for e in first],
+        "presentations_needed_to_learn": dynamics.epochs_to_learn(correct),
         "forgotten_at": [np.flatnonzero(column) + 2 for column in dynamics.forgotten(correct)[0].T],  # from 1
         "deepcore_topk_counts": np.sort(easiest[total])[::-1],
         "deepcore_balanced_topk_counts_per_class": [
@@ -112,10 +112,11 @@ def ccs_dynamics(case: Case, inputs: Inputs) -> Case:
     stored = torch.log_softmax(logits, dim=-1).to(getattr(torch, case["params"]["log_prob_dtype"]))
     probs = stored.double().exp().numpy()
     correct = (probs.argmax(axis=-1) == labels)[None]
+    first_epochs = min(case["params"]["max_epoch"], len(probs))
     return {
-        "el2n_sum": errors.error_norms(probs[: case["params"]["max_epoch"]], labels).sum(axis=0),
-        "accumulated_margin": dynamics.accumulated_margin(probs, labels),
-        "forgetting": dynamics.forgetting(correct, "easiest"),
+        "el2n_sum": first_epochs * dynamics.el2n_training(errors.error_norms(probs, labels)[None], first_epochs),
+        "accumulated_margin": -len(probs) * errors.max_margin(probs, labels),
+        "forgetting": dynamics.forgetting(correct),
         "correctness": correct[0].sum(axis=0),
     }
 
@@ -169,10 +170,15 @@ def grand_last_layer(case: Case, inputs: Inputs) -> Case:
 
 
 def memorization(case: Case, inputs: Inputs) -> Case:
+    """The influence on a test sample is the memorization of every training sample, with its correctness in their place."""
     trained = overridden(inputs["mask"], case["params"].get("override"))
+
+    def beside(right: np.ndarray) -> np.ndarray:
+        return np.repeat(right[:, None], trained.shape[1], axis=1)
+
     return {
         "memorization": subset_models.memorization(trained, inputs["train_correct"], "zero"),
-        "influence": subset_models.influence(trained, inputs["test_correct"], "zero"),
+        "influence": [subset_models.memorization(trained, beside(right), "zero") for right in inputs["test_correct"].T],
     }
 
 
