@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from kdlib import PRESETS, Run, Store, run
+from kdlib.analysis.tables import own_rows
 from kdlib.experiments import run as experiment
 from kdlib.experiments.grid import export_rows, sweep
 from kdlib.utils import paths
@@ -52,12 +53,10 @@ def committed_runs() -> Iterator[tuple[Run, dict]]:
         yield Run(**{name: value for name, value in row.items() if name in knobs}), row
 
 
-def of_the_study(row: dict) -> bool:
-    """Whether a row has the study's recipe, on the test set: a store may hold other runs, too."""
+def of_the_study(rows: list[dict]) -> list[dict]:
+    """The rows that have the study's recipe, on the test set: a store may hold other runs, too."""
     fixed = {**PRESETS["laptop"].fixed, "validation": False}
-    return any(
-        all(row.get(name) == value for name, value in (fixed | pruning).items()) for pruning in PRUNINGS.values()
-    )
+    return [row for pruning in PRUNINGS.values() for row in own_rows(rows, **fixed, **pruning)]
 
 
 def exchange(store: Store) -> None:
@@ -65,8 +64,7 @@ def exchange(store: Store) -> None:
     for known, row in committed_runs():
         if store.row(experiment.describe(known)) is None:
             store.add_row(experiment.describe(known), row)
-    rows = [row for row in store.rows() if of_the_study(row)]
-    export_rows(sorted(rows, key=lambda row: [row[name] for name in ORDER]), RESULTS)
+    export_rows(sorted(of_the_study(list(store.rows())), key=lambda row: [row[name] for name in ORDER]), RESULTS)
 
 
 def study(store: Store, seeds: tuple[int, ...], fractions: tuple[float, ...], workers: int) -> None:

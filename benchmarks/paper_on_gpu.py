@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from kdlib import PRESETS, Run, Store
+from kdlib.analysis.tables import own_rows
 from kdlib.experiments.grid import export_rows, sweep
 from kdlib.experiments.run import dataset_of, teacher_runs
 
@@ -70,6 +72,13 @@ def stages(seeds: list[int], fractions: list[float]) -> Iterator[tuple[str, dict
         }  # fmt: skip
 
 
+def own(rows: list[dict], fixed: dict) -> list[dict]:
+    """The rows of this panel among those of a store, which may hold other studies, too."""
+    varying = {"fraction", "scorer", "loss", "seed", "device", "precision"}
+    wanted = {name: value for name, value in asdict(Run(**fixed)).items() if name not in varying}
+    return own_rows(rows, **wanted)
+
+
 def train_teacher(fixed: dict, store: Store) -> float:
     """The teacher's test accuracy in percent, trained or fetched."""
     from kdlib.training.reference_runs import full_runs
@@ -101,13 +110,13 @@ def drive(arguments: argparse.Namespace, fixed: dict, fractions: list[float], st
             for title, grid in stages(seeds, fractions):
                 print(f"{title} (after {time.monotonic() - start:.0f} s)", flush=True)
                 sweep(grid, workers=arguments.workers, store=store, **fixed)
-                export_rows(store.rows(), arguments.results)
+                export_rows(own(store.rows(), fixed), arguments.results)
     except TimeUp:
         print(f"time is up after {time.monotonic() - start:.0f} s; the same command goes on from here")
         return False
     finally:
-        export_rows(store.rows(), arguments.results)
-        report(store.rows())
+        export_rows(own(store.rows(), fixed), arguments.results)
+        report(own(store.rows(), fixed))
     return True
 
 

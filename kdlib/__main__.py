@@ -49,12 +49,19 @@ def _store(args: list[str]) -> int:
     return store(args)
 
 
+def _claims(args: list[str]) -> int:
+    from kdlib.cli.claims_commands import claims_command
+
+    return claims_command(args)
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "run": (_run, "one experiment: every knob is a flag; prints its row"),
     "sweep": (_sweep, "a grid of experiments: --grid fraction=0.1,0.3 seed=0,1,2"),
     "lesson": (_lesson, "run one lesson, or one for each point of a grid; write the students' copy"),
     "figures": (_figures, "run every lesson; write figures/ and the report page"),
     "lab": (_lab, "open the lessons in JupyterLab"),
+    "claims": (_claims, "the verdicts on the papers' claims from the rows in data/results; --why D3 explains one"),
     "store": (_store, "ls, verify or gc: what is stored, whether it is whole, remove what nothing needs"),
 }
 
