@@ -40,35 +40,25 @@ class Simulation:
     def tables(
         self, size: float, seeds: int, teachers: int, count: int, rng: np.random.Generator
     ) -> list[pd.DataFrame]:
-        """`count` tables with the effect of this size: every row with each seed and teacher."""
+        """`count` tables with the effect of this size: every row with each seed and teacher.
+
+        As many teachers as seeds: each seed has a teacher of its own.
+        """
+        common = {"dataset": "cifar100", "student": "resnet32", "teacher": "resnet32", "centre": None}
         runs = [
-            {
-                "dataset": "cifar100",
-                "student": "resnet32",
-                "teacher": "resnet32",
-                "centre": None,
-                **row,
-                "seed": s,
-                "teacher_seed": t,
-            }
-            for row in self.rows
-            for s, t in itertools.product(range(seeds), range(teachers if _taught(row) else 1))
+            {**common, **row, "seed": s, "teacher_seed": t, "point": point}
+            for point, row in enumerate(self.rows)
+            for s in range(seeds)
+            for t in (([s] if teachers == seeds else range(teachers)) if _taught(row) else [0])
         ]
         frame = pd.DataFrame(runs)
-        places = {
-            "point": np.repeat(np.arange(len(self.rows)), [seeds * (teachers if _taught(r) else 1) for r in self.rows]),
-            "seed": frame.seed.to_numpy(),
-            "teacher": frame.teacher_seed.to_numpy(),
-            "taught": np.array([_taught(run) for run in runs], dtype=float),
-        }
+        places = {name: frame[name].to_numpy() for name in ("point", "seed", "teacher_seed")}
+        places["taught"] = np.array([_taught(run) for run in runs], dtype=float)
         means = {name: np.array([mean(run, size) for run in runs]) for name, mean in self.means.items()}
+        scales = {name: self.scale.get(name, 1.0) for name in means}
+        frame = frame.drop(columns="point")
         return [
-            frame.assign(
-                **{
-                    name: mean + self.scale.get(name, 1.0) * noise(places, teachers, rng)
-                    for name, mean in means.items()
-                }
-            )
+            frame.assign(**{name: mean + scales[name] * noise(places, teachers, rng) for name, mean in means.items()})
             for _ in range(count)
         ]
 
@@ -95,7 +85,7 @@ def noise(places: Mapping[str, np.ndarray], teachers: int, rng: np.random.Genera
     if teachers == 1:
         return own
     common, at_point = rng.standard_normal(teachers), rng.standard_normal((points, teachers))
-    of_teacher = common[places["teacher"]] + at_point[places["point"], places["teacher"]]
+    of_teacher = common[places["teacher_seed"]] + at_point[places["point"], places["teacher_seed"]]
     return own + SPREAD * 0.5**0.5 * of_teacher * places["taught"]
 
 

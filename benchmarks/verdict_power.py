@@ -21,7 +21,7 @@ from kdlib.analysis import tell
 from kdlib.analysis.claims import FAILS, HOLDS, JUDGES, Claim, cells, specification
 
 RESULTS = Path(__file__).parent / "results" / "verdict_power.csv"
-DESIGNS = ((5, 2), (3, 1))  # seeds, teachers
+DESIGNS = ((5, 2), (5, 5), (3, 1))  # seeds, teachers; as many teachers as seeds: each seed has its own
 SIZES = {"no effect": 0, "paper's effect": 1, "opposite effect": -1}
 DATASET = "cifar100"
 COLUMNS = ["claim", "seeds", "teachers", "scenario", "tables", "holds", "direction", "fails", "effect"]
@@ -75,7 +75,8 @@ def as_markdown(found: pd.DataFrame) -> str:
         "counterexample, without rows. Without an effect, a verdict may hold or fail in 5% of the tables.",
     ]
     for (seeds, teachers), design in found.groupby(["seeds", "teachers"], sort=False):
-        parts.append(f"## {seeds} seeds, {teachers} teacher{'s' if teachers > 1 else ''}")
+        own = ", each seed with its own" if seeds == teachers else ""
+        parts.append(f"## {seeds} seeds, {teachers} teacher{'s' if teachers > 1 else ''}{own}")
         header = ["claim", "no effect: holds", "fails", "paper's effect: holds", "in direction", "fails",
                   "opposite: holds", "fails", "the paper's effect, in points"]  # fmt: skip
         parts.append(tell.table(header, [_line(claim, rows) for claim, rows in design.groupby("claim", sort=False)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 import torch
 from torchvision import transforms
 
-from benchmarks import gpu, machine, paper_on_gpu
+from benchmarks import gpu, laptop_study, machine, paper_on_gpu
 from benchmarks.conventional import Conventional, DistillKL, Images, loaders, one_cycle
 from benchmarks.throughput import Row
+from kdlib import PRESETS, Run
 from kdlib.experiments.grid import load_rows
 from kdlib.losses import kd
 from kdlib.models import build
@@ -84,6 +86,18 @@ def test_a_part_that_fails_does_not_take_the_others_along(tmp_path: Path, monkey
     monkeypatch.setattr(gpu, "PARTS", {"peaks": gpu.peaks, "correctness": broken, "conventional": gpu.conventional})
     results = gpu.main(["--dry-run", "--out", str(tmp_path)])
     assert "no such kernel" in results["correctness"]["error"] and results["conventional"]["best"] > 0
+
+
+def test_the_papers_panel_takes_its_own_rows_only() -> None:
+    own = {**asdict(Run(**paper_on_gpu.DRY)), "test_acc": 90.0, "device": "cpu"}
+    rows = [own, {**own, "loss": "cross_entropy", "alpha": 0.9}, {**own, "epochs": 60}, {**own, "dataset": "cifar10"}]
+    found = paper_on_gpu.own(
+        [*rows, {**own, "feature_loss": "vid"}, {**own, "scorer": "el2n", "fraction": 0.3}], paper_on_gpu.DRY
+    )
+    assert found == [rows[0], rows[1], {**own, "scorer": "el2n", "fraction": 0.3}]
+    laptop = {**asdict(Run(**PRESETS["laptop"].fixed, scorer="forgetting")), "test_acc": 20.0}
+    mixed = [laptop, {**laptop, "validation": True}, {**laptop, "scorer": "el2n"}, own]
+    assert laptop_study.of_the_study(mixed) == [laptop]
 
 
 def test_the_papers_panel_stops_at_its_time_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -17,6 +17,7 @@ from scipy.special import stdtr, stdtrit
 from scipy.stats import rankdata, spearmanr
 from scipy.stats import t as student_t
 
+from kdlib.analysis.tables import NO_TEACHER
 from kdlib.analysis.tables import tidy as tidy
 
 FEWEST = 3  # seeds for an interval; two points are shown as points
@@ -207,9 +208,28 @@ def split_half(values: NDArray, rng: np.random.Generator, splits: int = 20) -> d
 
 
 def points(table: pd.DataFrame, by: Sequence[str], value: str = "test_acc") -> pd.DataFrame:
-    """One row per combination of `by`: mean, half, n over its seeds."""
-    found = [(*_tuple(key), *interval(group[value])) for key, group in table.groupby(list(by), sort=True)]
+    """One row per combination of `by`: mean, half, n over its trainings, as `estimate` has them.
+
+    Values of one seed and teacher that `by` does not tell apart are averaged first, so that they count once. A table
+    without seeds is a plain sample.
+    """
+    found = []
+    for key, group in table.groupby(list(by), sort=True):
+        at = _estimate(group, value)
+        found.append((*_tuple(key), at.mean, at.half, at.n))
     return pd.DataFrame(found, columns=[*by, "mean", "half", "n"])
+
+
+def _estimate(group: pd.DataFrame, value: str) -> Interval | Estimate:
+    if "seed" not in group:
+        return interval(group[value])
+    teachers = group.teacher_id if "teacher_id" in group else [0] * len(group)
+    values: dict[tuple[int, int], list[float]] = {}
+    for teacher, seed, number in zip(teachers, group.seed, group[value], strict=True):
+        values.setdefault((int(teacher), int(seed)), []).append(float(number))
+    shared = "shared" in group and bool(group.shared.any())
+    n = len({seed for _, seed in values}) if shared else len(values)
+    return estimate({key: sum(several) / len(several) for key, several in values.items()}, n)
 
 
 def _tuple(key: object) -> tuple:
@@ -217,14 +237,23 @@ def _tuple(key: object) -> tuple:
 
 
 def paired(first: pd.DataFrame, second: pd.DataFrame, by: Sequence[str], value: str = "test_acc") -> pd.DataFrame:
-    """Differences first - second between runs of equal `by` and equal seed: columns `by`, seed, `difference` (points).
+    """Differences first - second between runs of equal `by`, seed and teacher, in points.
 
-    Pairing by seed takes out what both share (initial weights, the random subset), so it narrows the interval.
+    Columns `by`, seed, `difference`, and for a table with teachers teacher_id and `shared`: a student without a teacher
+    is paired with the students of every teacher, and is one training all the same. Pairing by seed takes out what both
+    share (initial weights, the random subset), so it narrows the interval.
     """
     keys = [*by, "seed"]
-    both = first[[*keys, value]].merge(second[[*keys, value]], on=keys, suffixes=("_first", "_second"))
+    with_teachers = "teacher_id" in first and "teacher_id" in second
+    columns = [*keys, *(["teacher_id"] if with_teachers else []), value]
+    both = first[columns].merge(second[columns], on=keys, suffixes=("_first", "_second"))
     both["difference"] = both[f"{value}_first"] - both[f"{value}_second"]
-    return both[[*keys, "difference"]]
+    if not with_teachers:
+        return both[[*keys, "difference"]]
+    one, other = both.teacher_id_first, both.teacher_id_second
+    both["shared"] = (one == NO_TEACHER) != (other == NO_TEACHER)
+    both["teacher_id"] = np.maximum(one, other)
+    return both[both.shared | (one == other)][[*keys, "teacher_id", "shared", "difference"]]
 
 
 def kd_gain(table: pd.DataFrame, alpha: float = 0.5, value: str = "test_acc") -> pd.DataFrame:
@@ -241,10 +270,15 @@ def gain_points(table: pd.DataFrame, alpha: float = 0.5, value: str = "test_acc"
 def against_random(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """acc(random) - acc(scorer) in points at one alpha, paired by seed: pruning, fraction, mean, half, n."""
     at = table[np.isclose(table.alpha, alpha)]
-    random, scored = at[at.pruning == "random"].drop(columns="pruning"), at[at.pruning != "random"]
-    both = random.merge(scored, on=["fraction", "seed"], suffixes=("_random", ""))
-    both["difference"] = both.test_acc_random - both.test_acc
-    return points(both, ("pruning", "fraction"), "difference")
+    random, scored = at[at.pruning == "random"], at[at.pruning != "random"]
+    each = [
+        paired(random.assign(pruning=name), group, ("pruning", "fraction")) for name, group in scored.groupby("pruning")
+    ]
+    return (
+        points(pd.concat(each), ("pruning", "fraction"), "difference")
+        if each
+        else points(at.iloc[:0], ("pruning", "fraction"))
+    )
 
 
 def intervals(found: pd.DataFrame, by: Sequence[str]) -> dict[Hashable, Interval]:

@@ -64,7 +64,7 @@ def tidy(rows: pd.DataFrame, dimensions: Sequence[str] = (), averaged: Sequence[
         table["weighting"] = table.weighting.replace("alpha_on_ce", "convex")
     table["pruning"] = _prunings(table)
     unscored = ~table.scorer.isin(SCORED_BY_THE_TEACHER)
-    seeds = table["teacher_seed"] if "teacher_seed" in table else pd.Series(0, table.index)
+    seeds = _filled(table["teacher_seed"]) if "teacher_seed" in table else pd.Series(0, table.index)
     table["teacher_id"] = seeds.where(~(no_teacher & unscored), NO_TEACHER)
     active = _active(table, no_teacher, unscored)
     _refuse_to_mix(table, active, {*dimensions, *averaged})

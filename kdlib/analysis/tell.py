@@ -13,18 +13,18 @@ from typing import Any, Protocol
 import pandas as pd
 
 from kdlib.analysis.claims import Verdict, as_markdown, specifications
-from kdlib.analysis.statistics import FEWEST
+from kdlib.analysis.statistics import FEWEST, Interval
 
 
 class Spread(Protocol):
     """A mean with half the width of its 95% interval and the number of trainings (Interval and Estimate are such)."""
 
     @property
-    def mean(self) -> float: ...  # noqa: D102
+    def mean(self) -> float: ...
     @property
-    def half(self) -> float: ...  # noqa: D102
+    def half(self) -> float: ...
     @property
-    def n(self) -> int: ...  # noqa: D102
+    def n(self) -> int: ...
 
 
 RISES, FALLS, SAME, FEW = "rises", "falls", "no difference detected", "too few for an interval"
@@ -96,14 +96,9 @@ def differences(found: pd.DataFrame, by: Sequence[str], digits: int = 1, unit: s
     shown: dict[str, Callable[[Any], str]] = {"fraction": "{:.0%}".format, "alpha": "{:g}".format}
     rows = []
     for record in found.to_dict("records"):
-        value = _Row(float(record["mean"]), float(record["half"]), int(record["n"]))
+        value = Interval(float(record["mean"]), float(record["half"]), int(record["n"]))
         rows.append([*(shown.get(name, str)(record[name]) for name in by), number(value, digits), direction(value)])
     return table([*("f" if name == "fraction" else name for name in by), f"difference ({unit})", "says"], rows)
-
-
-class _Row:
-    def __init__(self, mean: float, half: float, n: int) -> None:
-        self.mean, self.half, self.n = mean, half, n
 
 
 def verdicts(found: Mapping[str, Sequence[Verdict]]) -> str:

@@ -164,6 +164,7 @@ def test_flat_curves_are_no_evidence_for_a_falling_alpha() -> None:
     falls = make(lambda s, f, a: 50 + 10 * (0.4 - f) * a, alphas=(0.25, 0.5, 0.75, 1.0))
     found = claims.verdict("D8", falls)
     assert found.verdict == HOLDS and "1 at f = 0.1" in found.notes[0] and "0.25 at f = 0.7" in found.notes[0]
+    assert "rank correlation of the best alpha with f -" in found.notes[1]
     one_best = make(lambda s, f, a: 50 + 10 * (1 - f) * a, alphas=(0.25, 0.5, 0.75, 1.0))
     assert claims.verdict("D8", one_best).reading == "undecided: the slope falls, the best alpha does not"
     assert claims.verdict("D8", make(lambda s, f, a: 50 + 10 * f * a, alphas=(0.25, 0.5, 1.0))).verdict == FAILS

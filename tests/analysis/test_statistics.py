@@ -138,6 +138,22 @@ def test_against_random_has_the_sign_of_random() -> None:
     assert statistics.intervals(found, ("pruning", "fraction"))["el2n", 0.1].n == 6
 
 
+def test_students_that_every_teacher_is_compared_with_count_once() -> None:
+    points = [(a, t, s) for a in (0.0, 0.5) for t in ((-1,) if a == 0 else (0, 1, 2)) for s in range(3)]
+    rows = [("random", 0.1, a, s, t, 60 + 10 * (a > 0) + (s if a == 0 else 0)) for a, t, s in points]
+    table = pd.DataFrame(rows, columns=["pruning", "fraction", "alpha", "seed", "teacher_id", "test_acc"])
+    found = statistics.gain_points(table).iloc[0]
+    assert found.n == 3 and found["mean"] == pytest.approx(9) and len(statistics.kd_gain(table)) == 9
+    assert found.half == pytest.approx(statistics.interval([9.0, 10.0, 8.0]).half), (
+        "three students without KD, not nine"
+    )
+    scored = pd.concat([table, table.assign(pruning="el2n", test_acc=table.test_acc - 1 - 0.1 * table.teacher_id)])
+    lead = statistics.against_random(scored, 0.5).iloc[0]
+    assert (lead.n, lead["mean"]) == (9, pytest.approx(1.1)), "teachers are paired with themselves"
+    assert lead.half == pytest.approx(statistics.interval([1.0, 1.1, 1.2]).half)
+    assert statistics.points(table, ("fraction",)).n[0] == 12 and statistics.points(scored, ("fraction",)).n[0] == 12
+
+
 def test_split_half_tells_a_signal_from_noise() -> None:
     rng = np.random.default_rng(0)
     signal = rng.standard_normal(200)

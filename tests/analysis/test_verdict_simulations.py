@@ -56,4 +56,4 @@ def test_the_report_has_a_line_for_each_claim_and_design(tmp_path) -> None:  # t
     )
     assert found.equals(again) and len(found) == 2 * 3 * len(verdict_power.DESIGNS)
     text = (tmp_path / "a.md").read_text()
-    assert text.count("| D6 |") == len(verdict_power.DESIGNS) and "more than 8" in text
+    assert text.count("| D6 |") == len(verdict_power.DESIGNS) == text.count("## ") and "more than 8" in text

@@ -86,8 +86,10 @@ def verdict(claim: str, rows: pd.DataFrame) -> Verdict:
     known = specification(claim, dataset)
     if OF_THEORY in known.datasets:
         return judge(rows, known)
-    if rows.empty or (lacking := records.lacking(claim, rows)):
-        return conclude(claim, []) if rows.empty else lacking  # type: ignore[return-value]
+    if rows.empty:
+        return conclude(claim, [])
+    if lacking := records.lacking(claim, rows):
+        return lacking
     try:
         found = judge(rows, known)
     except MixedRows as mixed:

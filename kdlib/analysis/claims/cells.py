@@ -12,7 +12,7 @@ import pandas as pd
 from kdlib.analysis.claims.specification import Claim
 from kdlib.analysis.claims.verdict import Effect, Rule, Verdict, conclude, every
 from kdlib.analysis.statistics import Estimate, estimate
-from kdlib.analysis.tables import DEFAULTS, NO_TEACHER, tidy
+from kdlib.analysis.tables import DEFAULTS, NO_TEACHER, SCORED_BY_THE_TEACHER, tidy
 
 Runs = dict[tuple[int, int], float]
 """(teacher_id, seed) -> test accuracy in percent."""
@@ -81,7 +81,9 @@ class Cells:
         """What all runs share and no interval can take in."""
         keys = [(key[0], teacher) for key, runs in self.used.items() for teacher, _ in runs]
         teachers = {teacher for _, teacher in keys if teacher != NO_TEACHER}
-        by_scores = {name for name, _ in keys} - {"random", "full", "medium"}
+        by_scores = [
+            name for name, _ in keys if not name.startswith(("random", "full", "medium", *SCORED_BY_THE_TEACHER))
+        ]
         parts = (["this teacher"] if len(teachers) == 1 else []) + (["these scores"] if by_scores else [])
         return f"given {' and '.join(parts)}" if parts else ""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from kdlib.analysis.claims.cells import cells, combined, gap, judge
+from kdlib.analysis.claims.cells import Runs, cells, combined, gap, judge
 from kdlib.analysis.claims.specification import Claim
 from kdlib.analysis.claims.verdict import HOLDS, UNDECIDED, Verdict
+from kdlib.analysis.statistics import rank_correlation
 
 
 def one_weight_beats_another(rows: pd.DataFrame, claim: Claim) -> Verdict:
@@ -53,10 +55,22 @@ def best_alpha_falls(rows: pd.DataFrame, claim: Claim) -> Verdict:
     means = np.reshape([np.mean(list(part.values())) for part in parts], (len(fractions), len(alphas)))
     best = [alphas[i] for i in means.argmax(axis=1)]
     note = "best alpha of the means: " + ", ".join(f"{a:g} at f = {f:g}" for f, a in zip(fractions, best, strict=True))
-    found = judge(points, [effect], notes=[note])
+    found = judge(points, [effect], notes=[note, _ranks(parts, fractions, alphas)])
     if found.verdict == HOLDS and best[-1] >= best[0]:
         return replace(found, verdict=UNDECIDED, reading="undecided: the slope falls, the best alpha does not")
     return found
+
+
+def _ranks(parts: Sequence[Runs], fractions: Sequence[float], alphas: Sequence[float]) -> str:
+    """The rank correlation of the seeds' best alphas with f, with its p-value from permutations; beside, not deciding."""
+    keys = sorted(set.intersection(*(set(part) for part in parts)))
+    if not keys:
+        return "no seed has every KD weight at every f"
+    curves = np.reshape([[part[key] for part in parts] for key in keys], (len(keys), len(fractions), len(alphas)))
+    best = np.asarray(alphas)[curves.argmax(axis=2)]
+    found = rank_correlation(fractions, best, np.random.default_rng(0), permutations=1000)
+    chance = f"p = {found.p_below:.2g} by permutation, n = {found.n}"
+    return f"rank correlation of the best alpha with f {found.mean:+.2f} ({chance})"
 
 
 def best_alphas(table: pd.DataFrame) -> pd.DataFrame:
