@@ -57,13 +57,13 @@ def tidy(rows: pd.DataFrame, dimensions: Sequence[str] = (), averaged: Sequence[
     missing = sorted({*NEEDED, *dimensions, *averaged} - set(rows.columns))
     if missing:
         raise ValueError(f"the rows have no column {missing[0]!r}")
-    table = rows[rows.test_acc.notna()].copy()
+    table = rows[rows.test_acc.notna()].reset_index(drop=True)
     no_teacher = _without_teacher(table)
     table["alpha"] = _kd_weight(table, no_teacher)
     if "weighting" in table:
         table["weighting"] = table.weighting.replace("alpha_on_ce", "convex")
     table["pruning"] = _prunings(table)
-    unscored = ~table.scorer.isin(SCORED_BY_THE_TEACHER)
+    unscored = ~table.scorer.map(lambda text: text.split("(")[0]).isin(SCORED_BY_THE_TEACHER)
     seeds = _filled(table["teacher_seed"]) if "teacher_seed" in table else pd.Series(0, table.index)
     table["teacher_id"] = seeds.where(~(no_teacher & unscored), NO_TEACHER)
     active = _active(table, no_teacher, unscored)

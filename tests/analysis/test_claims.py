@@ -256,9 +256,7 @@ def test_mixed_recipes_are_not_measured_and_other_methods_left_out() -> None:
 
 def test_copies_are_no_seeds() -> None:
     table = make(gain, alphas=(0.0, 0.5), seeds=2)
-    copies = pd.concat(
-        [table, *(table[table.loss == "cross_entropy"].assign(alpha=a) for a in (0.25, 1.0))], ignore_index=True
-    )
+    copies = pd.concat([table, *(table[table.loss == "cross_entropy"].assign(alpha=a) for a in (0.25, 1.0))])
     found = claims.verdict("D1", copies)
     assert found.verdict == UNDECIDED and found.reading == "undecided: fewer than 3 trainings"
     assert {effect.estimate.n for effect in found.effects} == {2}

@@ -95,8 +95,9 @@ def test_copies_of_one_training_count_once() -> None:
     assert found.seed.tolist() == [0, 1, 2] and set(found.teacher_id) == {-1}
 
 
-def test_a_teacher_who_scores_has_a_part_without_kd() -> None:
-    plain = [rows(loss="cross_entropy", scorer="difficulty", teacher_seed=k) for k in (0, 1)]
+@pytest.mark.parametrize("scorer", ["difficulty", "difficulty(views=2)"])
+def test_a_teacher_who_scores_has_a_part_without_kd(scorer: str) -> None:
+    plain = [rows(loss="cross_entropy", scorer=scorer, teacher_seed=k) for k in (0, 1)]
     found = tidy(pd.concat(plain, ignore_index=True))
     assert len(found) == 6 and set(found.teacher_id) == {0, 1}
 
@@ -122,6 +123,12 @@ def test_the_committed_rows_are_one_study() -> None:
     assert len(tidy(found)) == len(found) and len(studies(found)) == 1
     two = pd.concat([rows(), rows(epochs=30), rows(dataset="cifar10", count=4)], ignore_index=True)
     assert [len(part) for part in studies(two)] == [4, 3, 3]
+
+
+def test_rows_put_together_may_share_their_index() -> None:
+    both = pd.concat([rows(fraction=0.1), rows(fraction=0.3), rows(fraction=0.1, loss="cross_entropy", alpha=1.0)])
+    assert tidy(both).groupby("fraction").size().to_dict() == {0.1: 6, 0.3: 3}
+    assert len(studies(both)) == 1
 
 
 def test_own_rows_leaves_other_studies_out() -> None:

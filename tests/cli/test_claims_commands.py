@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,21 @@ def test_a_file_that_holds_no_rows_is_named(tmp_path: Path, capsys: pytest.Captu
     file.write_text("no json\n")
     assert main(["claims", "--rows", str(file)]) == 2
     assert "does not hold JSON lines" in capsys.readouterr().err
+
+
+def test_records_are_read_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    results = tmp_path / "results"
+    (results / "records").mkdir(parents=True)
+    shutil.copytree(paths.data() / "paper", tmp_path / "paper")
+    shutil.copy(paths.data() / "results" / "cifar100_laptop.jsonl", results)
+    lines = [
+        "dataset,scorer,seed,base_rate,share",
+        *(f"cifar100,forgetting,{seed},0.1,{0.6 + seed / 100}" for seed in range(4)),
+    ]
+    (results / "records" / "D15.csv").write_text("\n".join(lines))
+    monkeypatch.setattr(paths, "data", lambda: tmp_path)
+    assert main(["claims", "--why", "D15"]) == 0
+    out = capsys.readouterr().out
+    assert "verdict: holds" in out and "4 scored trainings" in out

@@ -117,7 +117,9 @@ def cells(
 
 def layout(rows: pd.DataFrame, claim: Claim, free: tuple[str, ...], fixed: Mapping[str, object]) -> Layout:
     """The rows that a claim speaks of, by point; it depends on every column but the accuracies."""
-    numbered = rows.assign(test_acc=np.where(rows.test_acc.notna(), np.arange(len(rows)), np.nan))
+    numbered = rows.reset_index(drop=True).assign(
+        test_acc=np.where(rows.test_acc.notna(), np.arange(len(rows)), np.nan)
+    )
     chosen, left_out = usual(numbered, free, fixed)
     if claim.paper == "dkdp" and "teacher" not in free and {"teacher", "student"} <= set(chosen.columns):
         same = (chosen.teacher == chosen.student) | (chosen.loss == "cross_entropy")

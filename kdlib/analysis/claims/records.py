@@ -1,7 +1,7 @@
 """Claims that accuracies cannot decide: D13 is a theorem; D14, D15, M6 and M7 read small tables of measurements.
 
 A lesson or a script makes the table, one row for each training (or scored training); `COLUMNS` names what it holds,
-beside the column `dataset`.
+beside the column `dataset`. The command `claims` reads it from `data/results/records/`, a file `D14.csv` for D14.
 `class_relations` and `relation_similarity` make the similarity of D14 from logits.
 """
 

@@ -6,6 +6,11 @@ Lists are written with `|`. Where datasets differ (`cifar100;svhn`), the fractio
     0.1|0.7|*       these, and every other fraction below 1 that was measured
     <=0.4, >=0.5    every measured fraction in the range (below 1), 0.3..0.7 likewise
     any             every measured fraction, all the data included
+
+`prunings` are those that the claim needs; "a/b" is either of two names for one method. `alphas` are KD weights in
+(1 - alpha) CE + alpha KD: the first is the paper's, and where it was not measured the next one stands in, which the
+verdict says; D6 and D7 compare the first with the second, and `*` takes the largest. `threshold` is the size that the
+claim prints (D4, M9, M10: its bound), `paper_effect` what the paper measured, `options` what else the claim names.
 """
 
 from __future__ import annotations
