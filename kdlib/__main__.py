@@ -1,68 +1,32 @@
 """The command line: `python -m kdlib COMMAND`, or `kdlib COMMAND`.
 
 A mistake in the arguments ends in one line on stderr and exit code 2, before anything is trained; a run or lesson that
-fails ends in exit code 1, Ctrl-C in 130. Only what a command needs is imported: help is there at once.
+fails ends in exit code 1, Ctrl-C in 130. Only the module of the command that was given is imported, so that help is there
+at once.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
+from kdlib import __version__
+from kdlib.cli.errors import Failed, UsageError
 from kdlib.utils.errors import choose
 
-
-def _run(args: list[str]) -> int:
-    from kdlib.cli.experiment_commands import run
-
-    return run(args)
-
-
-def _sweep(args: list[str]) -> int:
-    from kdlib.cli.experiment_commands import sweep
-
-    return sweep(args)
-
-
-def _lesson(args: list[str]) -> int:
-    from kdlib.cli.lesson_commands import lesson
-
-    return lesson(args)
-
-
-def _figures(args: list[str]) -> int:
-    from kdlib.cli.lesson_commands import figures
-
-    return figures(args)
-
-
-def _lab(args: list[str]) -> int:
-    from kdlib.cli.lesson_commands import lab
-
-    return lab(args)
-
-
-def _store(args: list[str]) -> int:
-    from kdlib.cli.store_commands import store
-
-    return store(args)
-
-
-def _data(args: list[str]) -> int:
-    from kdlib.cli.data_commands import data
-
-    return data(args)
-
-
-COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
-    "run": (_run, "one experiment: every knob is a flag; prints its row"),
-    "sweep": (_sweep, "a grid of experiments: --grid fraction=0.1,0.3 seed=0,1,2"),
-    "lesson": (_lesson, "run one lesson, or one for each point of a grid; write the students' copy"),
-    "figures": (_figures, "run every lesson; write figures/ and the report page"),
-    "lab": (_lab, "open the lessons in JupyterLab"),
-    "data": (_data, "ls or show: which datasets there are, and what one looks like"),
-    "store": (_store, "ls, verify or gc: what is stored, whether it is whole, remove what nothing needs"),
+# command -> (module and function, what it does); a function takes the arguments and returns the exit code
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("kdlib.cli.experiment_commands:run", "one experiment: every field is a flag; prints its row"),
+    "sweep": ("kdlib.cli.experiment_commands:sweep", "a grid of experiments: --grid fraction=0.1,0.3 seed=0,1,2"),
+    "study": ("kdlib.cli.study_commands:study", "a whole table of the papers, resumable; its rows in data/results"),
+    "claims": ("kdlib.cli.claims_commands:claims_command", "verdicts on the papers' claims; --why D3 explains one"),
+    "data": ("kdlib.cli.data_commands:data", "ls or show: which datasets there are, and what one looks like"),
+    "lesson": ("kdlib.cli.lesson_commands:lesson", "run one lesson, or one for each point of a grid"),
+    "figures": ("kdlib.cli.lesson_commands:figures", "run every lesson; write figures/ and the report page"),
+    "lab": ("kdlib.cli.lesson_commands:lab", "open the lessons in JupyterLab"),
+    "store": ("kdlib.cli.store_commands:store", "ls, verify or gc: what is stored, whether it is whole"),
 }
 
 
@@ -79,14 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(usage())
         return 0 if args else 2
-    from kdlib.cli.arguments import Failed, UsageError
-
+    if args[0] == "--version":
+        print(f"kdlib {__version__}")
+        return 0
     try:
-        command, _ = choose("command", args[0], COMMANDS)
+        place, _ = choose("command", args[0], COMMANDS)
     except ValueError as error:
         return _complain(str(error), 2)
+    return _carry_out(place, args[1:])
+
+
+def _carry_out(place: str, args: list[str]) -> int:
+    module, _, function = place.partition(":")
     try:
-        return command(args[1:])
+        return getattr(import_module(module), function)(args)
     except UsageError as error:
         return _complain(str(error), 2)
     except Failed as error:

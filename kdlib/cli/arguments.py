@@ -11,18 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields, make_dataclass
 from typing import Annotated, Any, TypeVar
 
+from kdlib.cli.errors import Failed, UsageError
 from kdlib.utils.errors import choose
 from kdlib.utils.values import literal, split_commas
 
+__all__ = ["Failed", "UsageError", "assignments", "note", "option", "parse", "table", "usage", "values"]
+
 T = TypeVar("T")
-
-
-class UsageError(ValueError):
-    """The arguments are wrong: exit code 2."""
-
-
-class Failed(RuntimeError):
-    """What was asked for did not work out: exit code 1."""
 
 
 @contextlib.contextmanager

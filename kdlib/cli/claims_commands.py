@@ -1,0 +1,101 @@
+"""The command `claims`: the verdicts on the papers' claims, from the rows in data/results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kdlib.analysis import claims
+from kdlib.analysis.tables import RECIPE, own_rows, studies
+from kdlib.cli.arguments import UsageError, option, parse, usage
+from kdlib.experiments.config import PRESETS
+from kdlib.utils import paths
+from kdlib.utils.errors import choose
+
+SHOWN = ("student", "epochs", "batch_size", "lr")
+
+
+@dataclass(frozen=True)
+class ClaimsOptions:
+    """What the rows in data/results say about each claim of the papers: a line for each claim and study."""
+
+    dataset: str = option("", "rows of this dataset only")
+    preset: str = option("", "rows of this preset's recipe only: smoke, class, laptop, paper")
+    why: str = option("", "one claim, such as D3: its rule, runs, effects point by point, and the paper's numbers")
+    rows: tuple[str, ...] = option((), "files of rows (JSON lines); default: all of data/results")
+
+
+def claims_command(args: list[str]) -> int:
+    """`python -m kdlib claims`."""
+    flags = parse(ClaimsOptions, args, "claims")
+    with usage():
+        if flags.why:
+            choose("claim", flags.why, claims.CLAIMS)
+        fixed = choose("preset", flags.preset, PRESETS).fixed if flags.preset else {}
+    found = list(_chosen(_files(flags.rows), flags.dataset, fixed))
+    if not found and flags.why != "D13":
+        raise UsageError(
+            f"no rows{f' of {flags.dataset}' if flags.dataset else ''}; there are: {_there(_files(flags.rows))}"
+        )
+    for name, rows in found or [("no rows", pd.DataFrame())]:
+        print(f"{name}: {len(rows)} rows")
+        tables = _records(rows)
+        if flags.why:
+            print(_why(flags.why, tables.get(flags.why, rows)))
+        else:
+            print("\n".join(map(claims.line, claims.all_verdicts(rows, tables=tables))))
+        print()
+    return 0
+
+
+def _files(named: Sequence[str]) -> list[Path]:
+    files = [Path(name) for name in named] or sorted((paths.data() / "results").glob("*.jsonl"))
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}")
+    return files
+
+
+def _chosen(files: Sequence[Path], dataset: str, fixed: dict) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each study in the files, with a name: its file, dataset and recipe."""
+    wanted = {name: fixed[name] for name in RECIPE if name in fixed} | ({"dataset": dataset} if dataset else {})
+    for file in files:
+        rows = pd.DataFrame(own_rows(_read(file), **wanted))
+        for study in studies(rows) if len(rows) else []:
+            first = study.iloc[0]
+            recipe = ", ".join(f"{name} {first[name]}" for name in SHOWN if name in study)
+            yield f"{first.get('dataset', '')} ({file.name}; {recipe})", study
+
+
+def _read(file: Path) -> list[dict]:
+    try:
+        return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+    except ValueError as error:
+        raise UsageError(f"{file} does not hold JSON lines: {error}") from error
+
+
+def _there(files: Sequence[Path]) -> str:
+    known = sorted({str(row.get("dataset")) for file in files for row in _read(file)})
+    return ", ".join(known) or "none at all"
+
+
+def _records(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of data/results/records, by claim (`D14.csv`), as far as they are of the rows' dataset."""
+    dataset = str(rows.dataset.iloc[0]) if "dataset" in rows and len(rows) else ""
+    found = {}
+    for claim in claims.RECORDS:
+        file = paths.data() / "results" / "records" / f"{claim}.csv"
+        if file.is_file():
+            table = pd.read_csv(file)
+            found[claim] = table[table.dataset == dataset] if "dataset" in table else table
+    return {claim: table for claim, table in found.items() if len(table)}
+
+
+def _why(claim: str, rows: pd.DataFrame) -> str:
+    numbers = pd.read_csv(paths.data() / "paper" / "reported.csv")
+    datasets = set(rows.dataset) if "dataset" in rows else {""}
+    return claims.explained(claims.verdict(claim, rows), claims.specification(claim, datasets.pop()), numbers)
