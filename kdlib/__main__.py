@@ -49,12 +49,22 @@ def _store(args: list[str]) -> int:
     return store(args)
 
 
+def _imagenet(args: list[str]) -> int:
+    from kdlib.cli.imagenet_commands import imagenet
+
+    return imagenet(args)
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "run": (_run, "one experiment: every knob is a flag; prints its row"),
     "sweep": (_sweep, "a grid of experiments: --grid fraction=0.1,0.3 seed=0,1,2"),
     "lesson": (_lesson, "run one lesson, or one for each point of a grid; write the students' copy"),
     "figures": (_figures, "run every lesson; write figures/ and the report page"),
     "lab": (_lab, "open the lessons in JupyterLab"),
+    "imagenet": (
+        _imagenet,
+        "score, train, transfer, shrink, cost: folders that do not fit into memory, several devices",
+    ),
     "store": (_store, "ls, verify or gc: what is stored, whether it is whole, remove what nothing needs"),
 }
 
