@@ -50,7 +50,7 @@ class ShrinkOptions:
     target: str = option("", "folder of the copy")
     side: int = option(256, "pixels of the shorter side; smaller images stay as they are")
     quality: int = option(90, "quality of the JPEGs")
-    workers: int = option(0, "processes; 0: one on each core")
+    workers: int = option(0, "threads; 0: one on each core")
     check: bool = option(False, "only compare the copy with its checksums")
 
 
@@ -138,15 +138,22 @@ def _experiment(args: list[str], name: str, run: Callable[..., dict]) -> int:
     settings, machine, folders = _part(Settings, flags), _part(Machine, flags), _folders(flags)
     store = Complete(Store(flags.store or None))
     with _processes(machine) as place:
-        row = run(settings, folders, machine, place, store, save=flags.save)
+        row = completed(run(settings, folders, machine, place, store, save=flags.save))
     if place.first:
         shown = ("dataset", "student", "fraction", "kept", "test_acc", "test_top5", "teacher_acc", "status")
         print(json.dumps(row) if flags.json else table([{name: row[name] for name in shown}]))
     return 0 if row["status"] == "ok" else 1
 
 
+def completed(row: dict) -> dict:
+    """The row with every column that `Run` has, so that all rows fit into one table: its default where there is none."""
+    from kdlib.experiments.config import Run
+
+    return {**asdict(Run()), **row}
+
+
 class Complete:
-    """A store whose rows have every column that `Run` has, so that all rows fit into one table."""
+    """A store whose rows are `completed`."""
 
     def __init__(self, store: Any) -> None:
         self.store = store
@@ -155,10 +162,7 @@ class Complete:
         return getattr(self.store, name)
 
     def add_row(self, description: dict, row: dict) -> None:
-        """Store the row; columns that have no meaning here have the default of `Run`."""
-        from kdlib.experiments.config import Run
-
-        self.store.add_row(description, {**asdict(Run()), **row})
+        self.store.add_row(description, completed(row))
 
 
 def _train(args: list[str]) -> int:

@@ -26,6 +26,7 @@ from kdlib.losses import cross_entropy, logit_loss
 from kdlib.training.recipe import precision_used
 from kdlib.utils import seeds
 
+NO_TEACHER = {"teacher_acc": None, "teacher_top5": None}
 EVALUATION_BATCH = 128  # images of a forward pass; no accuracy depends on it but for rounding
 
 
@@ -73,8 +74,7 @@ def train(
         settings, (train_split, val_split), keep, student, _loss(settings, std), machine, place, store, description,
         teacher=teacher,
     )  # fmt: skip
-    state = trainer.fit()
-    return _finish(settings, trainer, state, measured, store, description, save)
+    return _finish(settings, trainer, trainer.fit(), {"task": "train", **measured}, store, description, save)
 
 
 def transfer(
@@ -99,8 +99,8 @@ def transfer(
         settings, (train_split, val_split), keep, student, _loss(settings, None), machine, place, store, description,
         frozen_body=True,
     )  # fmt: skip
-    state = trainer.fit()
-    return _finish(settings, trainer, state, {"task": "transfer"}, store, description, save)
+    measured: dict[str, Any] = {"task": "transfer", **NO_TEACHER}
+    return _finish(settings, trainer, trainer.fit(), measured, store, description, save)
 
 
 def _body(settings: Settings) -> tuple[nn.Module, str]:
@@ -165,10 +165,10 @@ def _loss(settings: Settings, std: Tensor | None) -> EpochLoss:
 
 def _teacher(
     settings: Settings, classes: int, val_split: Split, machine: Machine, place: World
-) -> tuple[nn.Module | None, dict[str, float]]:
-    """The frozen teacher and its accuracies on the validation images; (None, {}) if the loss needs none."""
+) -> tuple[nn.Module | None, dict[str, Any]]:
+    """The frozen teacher and its accuracies on the validation images; (None, NO_TEACHER) if the loss needs none."""
     if not settings.needs_teacher:
-        return None, {"teacher_acc": None, "teacher_top5": None}  # type: ignore[dict-item]
+        return None, NO_TEACHER
     if not settings.teacher_weights:
         raise ValueError(f"loss {settings.loss} needs teacher_weights: a torchvision name or a .safetensors file")
     model = networks.build(settings.teacher, classes, settings.image_size, weights=settings.teacher_weights)
@@ -229,7 +229,7 @@ def _finish(
 
 def _row(settings: Settings, trainer: Trainer, state: State, measured: dict) -> dict[str, Any]:
     """The settings and what came out; accuracies in percent, `test_acc` and `test_top5` of the last epoch."""
-    values = dataclasses.asdict(settings)
+    values = {**dataclasses.asdict(settings), "milestones": list(settings.milestones)}
     for name in ("scores", "kept_file"):  # where files lie is nobody else's business
         values[name] = Path(values[name]).name
     for name in ("student_weights", "teacher_weights"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from kdlib.imagenet.decoding import DECODE_ERRORS, decode_draft, reason
 
 CHECKSUMS = "SHA256SUMS"
 """Below the copy's folder: one line for each finished file, in the format of `sha256sum --check`."""
+BLOCK = 256  # images between two notes of what is finished
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def shrink(source: Path, target: Path, *, side: int = 256, quality: int = 90, wo
 
     JPEGs are written at `quality`, other formats as they were; an image that is small enough is copied byte for byte.
     An unreadable one is left out and named. A copy that was stopped goes on: files that SHA256SUMS lists and that are
-    there are not made again. `workers`: processes, 0 for one on each core. ValueError for folders that are missing,
+    there are not made again. `workers`: threads, 0 for one on each core. ValueError for folders that are missing,
     that lie in one another, or a side below 32.
     """
     source, target = source.expanduser().resolve(), target.expanduser().resolve()
@@ -47,8 +48,9 @@ def shrink(source: Path, target: Path, *, side: int = 256, quality: int = 90, wo
     names = sorted(image_names(source))
     if not names:
         raise ValueError(f"there is no image below {source}")
-    finished = {name for name in read_checksums(target) if (target / name).is_file()}
+    finished = {name: sha for name, sha in read_checksums(target).items() if (target / name).is_file()}
     todo = [name for name in names if name not in finished]
+    _write(target / CHECKSUMS, "".join(f"{sha}  {name}\n" for name, sha in finished.items()).encode())
     unreadable = dict(_copies(source, target, todo, side, quality, workers))
     there = [name for name in names if name not in unreadable]
     before, after = (sum((folder / name).stat().st_size for name in there) for folder in (source, target))
@@ -65,34 +67,37 @@ def image_names(folder: Path) -> Iterator[str]:
 
 def _copies(
     source: Path, target: Path, names: list[str], side: int, quality: int, workers: int
-) -> Iterable[tuple[str, str]]:
+) -> Iterator[tuple[str, str]]:
     """Make the copies, note their checksums as they are finished, and yield (name, reason) of each unreadable image."""
-    with ProcessPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool, open(target / CHECKSUMS, "a") as sums:
-        jobs = pool.map(
-            _copy,
-            *zip(*((source / name, target / name, side, quality) for name in names), strict=True),
-            chunksize=16,
-        ) if names else ()  # fmt: skip
-        for name, (digest, problem) in zip(names, jobs, strict=True):
-            if problem:
-                yield name, problem
-            else:
-                sums.write(f"{digest}  {name}\n")
-                sums.flush()
+
+    def copy(name: str) -> tuple[str, str]:
+        """(SHA-256 of the copy, "") or ("", why the image cannot be read)."""
+        content = (source / name).read_bytes()
+        try:
+            content = shrunk(content, side, quality)
+        except DECODE_ERRORS as problem:
+            return "", reason(problem)
+        _write(target / name, content)
+        return hashlib.sha256(content).hexdigest(), ""
+
+    # Pillow works outside the interpreter's lock, so threads are enough
+    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool, open(target / CHECKSUMS, "a") as sums:
+        for start in range(0, len(names), BLOCK):
+            block = names[start : start + BLOCK]
+            for name, (digest, problem) in zip(block, pool.map(copy, block), strict=True):
+                if problem:
+                    yield name, problem
+                else:
+                    sums.write(f"{digest}  {name}\n")
+            sums.flush()
 
 
-def _copy(source: Path, target: Path, side: int, quality: int) -> tuple[str, str]:
-    """(SHA-256 of the copy, "") or ("", why the image cannot be read)."""
-    content = source.read_bytes()
-    try:
-        content = shrunk(content, side, quality)
-    except DECODE_ERRORS as problem:
-        return "", reason(problem)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.partial")
+def _write(file: Path, content: bytes) -> None:
+    """Write a file that is there as a whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.partial")
     part.write_bytes(content)
-    part.replace(target)
-    return hashlib.sha256(content).hexdigest(), ""
+    part.replace(file)
 
 
 def shrunk(content: bytes, side: int, quality: int = 90) -> bytes:

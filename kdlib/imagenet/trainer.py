@@ -234,15 +234,21 @@ class Trainer:
         self.state = State(**state)
         model = {name[6:]: torch.from_numpy(np.array(v)) for name, v in arrays.items() if name.startswith("model/")}
         self.student.load_state_dict(model)
+        trained = self.optimiser.param_groups[0]["params"]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in arrays.items():
             if name.startswith("optimiser/"):
                 _, number, slot = name.split("/")
-                slots.setdefault(int(number), {})[slot] = torch.from_numpy(np.array(value))
+                slots.setdefault(int(number), {})[slot] = _laid_out_as(trained[int(number)], torch.from_numpy(value))
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         if self.place.first:
             print(f"going on from step {self.state.step} of epoch {self.state.epoch + 1}", flush=True)
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """`value` with the parameter's strides, which fused optimisers take for granted; a counter stays as it is."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
 
 
 def frozen(model: nn.Module, place: World) -> nn.Module:
