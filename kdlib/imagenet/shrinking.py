@@ -59,7 +59,7 @@ def shrink(source: Path, target: Path, *, side: int = 256, quality: int = 90, wo
 
 def image_names(folder: Path) -> Iterator[str]:
     """Paths below `folder` of all files that have an image's ending."""
-    for where, _, files in os.walk(folder):
+    for where, _, files in os.walk(folder, followlinks=True):  # as ImageFolder does
         for name in files:
             if name.lower().endswith(IMG_EXTENSIONS):
                 yield Path(where, name).relative_to(folder).as_posix()
