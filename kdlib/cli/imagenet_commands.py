@@ -106,14 +106,13 @@ def imagenet(args: list[str]) -> int:
 def _processes(machine: Any) -> Iterator[Any]:
     """This process among those of torchrun. What is wrong with the arguments is said once, by the first of them."""
     from kdlib.imagenet.distributed import LostRank, world
+    from kdlib.imagenet.loading import UnreadableImage
     from kdlib.store.artefacts import StoreError
 
     try:
         with world(machine.device, machine.lost_after) as place, usage():
             yield place
-    except LostRank as problem:
-        raise Failed(str(problem)) from problem
-    except StoreError as problem:
+    except (LostRank, StoreError, UnreadableImage) as problem:
         raise Failed(str(problem)) from problem
     except UsageError:
         if place.first:

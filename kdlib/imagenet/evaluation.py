@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from kdlib.imagenet.distributed import World
-from kdlib.imagenet.loading import pixels
+from kdlib.imagenet.loading import pixels, readable
 
 
 class Accuracy(NamedTuple):
@@ -34,7 +34,7 @@ def evaluate(model: nn.Module, batches: DataLoader, place: World, *, bfloat16: b
     was_training = model.training
     model.eval()
     place.align_buffers(model)
-    for batch in batches:
+    for batch in readable(batches):
         with torch.autocast(place.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             logits = model(pixels(batch, place)).float()
         labels, weight = batch.label.to(place.device), batch.weight.to(place.device)

@@ -98,7 +98,7 @@ class Images(Dataset[Sample]):
     """The images of a split, by (epoch, sample): the training crop of sample i in epoch e depends on nothing else.
 
     `crop`: random crops of at least `min_crop` of the area and flips (training), or None: the central square.
-    `skip_unreadable`: an unreadable image has weight 0; otherwise it raises ValueError that names it.
+    An unreadable image has weight 0; `skip_unreadable` says whether `loading.readable` lets it pass.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Images(Dataset[Sample]):
     ) -> None:
         self.split, self.size, self.seed = split, image_size, seed
         self.random = min_crop is not None
-        self.decode, self.skip, self.digest = DECODERS[decode], skip_unreadable, digest
+        self.decode, self.skip_unreadable, self.digest = DECODERS[decode], skip_unreadable, digest
         crop = (
             [v2.Resize(resized_side(image_size), antialias=True), v2.CenterCrop(image_size)]
             if min_crop is None
@@ -133,8 +133,6 @@ class Images(Dataset[Sample]):
             content = (self.split.folder / self.split.name(index)).read_bytes()
             image, weight, why = self._view(content, epoch, index), 1.0, ""
         except DECODE_ERRORS as problem:
-            if not self.skip:
-                raise ValueError(f"cannot read the image {self.split.name(index)}: {reason(problem)}") from problem
             image, weight, why = torch.zeros(3, self.size, self.size, dtype=torch.uint8), 0.0, reason(problem)
         return Sample(image, label, index, weight, why, hashlib.sha256(content).hexdigest() if self.digest else "")
 

@@ -86,6 +86,21 @@ def loader(images: Images, batches: Any, machine: Machine, place: World) -> Data
     )
 
 
+class UnreadableImage(Exception):
+    """An image cannot be read, and was not to be skipped."""
+
+
+def readable(batches: DataLoader) -> Iterator[Any]:
+    """The batches of a loader of `Images`; UnreadableImage, which names it, where an unreadable one is not to be skipped."""
+    images: Any = batches.dataset
+    for batch in batches:
+        if not images.skip_unreadable:
+            for i, why in zip(batch.id.tolist(), batch.reason, strict=True):
+                if why:
+                    raise UnreadableImage(f"cannot read the image {images.split.name(i)}: {why}")
+        yield batch
+
+
 def pixels(batch: Sample, place: World) -> Tensor:
     """The images of a batch on the device, normalised, channels last: (B, 3, S, S) float32."""
     return normalise(batch.image.to(place.device, non_blocking=True), MEAN, STD)

@@ -61,7 +61,7 @@ def train(
     train_split, val_split = folders.read()
     keep = kept_ids(settings, train_split)
     std = class_std(settings, train_split)
-    description = describe(settings, train_split, val_split, keep)
+    description = describe(settings, train_split, val_split, keep, place)
     if (row := known_row(store, description, place, save)) is not None:
         return row
     classes = len(train_split.classes)
@@ -89,7 +89,7 @@ def transfer(
     settings = dataclasses.replace(settings, student=network, loss="cross_entropy", reshape="none")
     train_split, val_split = folders.read()
     keep = kept_ids(settings, train_split)
-    description = {**describe(settings, train_split, val_split, keep), "task": "transfer"}
+    description = {**describe(settings, train_split, val_split, keep, place), "task": "transfer"}
     if (row := known_row(store, description, place, save)) is not None:
         return row
     head = networks.replace_classifier(student, len(train_split.classes), seeds.integer(settings.seed, "init"))
@@ -117,13 +117,16 @@ def _body(settings: Settings) -> tuple[nn.Module, str]:
     return networks.build(name, classes, settings.image_size, weights=weights), name
 
 
-def describe(settings: Settings, train_split: Split, val_split: Split, keep: np.ndarray) -> dict[str, Any]:
+def describe(
+    settings: Settings, train_split: Split, val_split: Split, keep: np.ndarray, place: World
+) -> dict[str, Any]:
     """What identifies a row: the files' names and sizes, the kept ids, weights by their content, every setting that acts."""
     values = dataclasses.asdict(settings)
     for name in ("kept_file", "scores", "score_high", "score_parts", "score_extra"):
         del values[name]  # the kept ids stand for them
     values["student_weights"] = networks.weights_identity(settings.student_weights)
     values["teacher_weights"] = networks.weights_identity(settings.teacher_weights)
+    values["precision"] = precision_used(settings.precision, place.device)
     if settings.ce_weight is not None:
         values |= {"alpha": None, "weighting": None}
     if not settings.needs_teacher:
@@ -223,7 +226,7 @@ def _finish(
             classes = networks.last_linear(trainer.student)[1].out_features
             networks.save_weights(trainer.student, settings.student, classes, Path(save))
         store.add_row(description, row)
-        store.clear_checkpoint(description)
+        store.clear_checkpoint(trainer.key)
     return row
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from kdlib.imagenet.config import Machine, Settings
 from kdlib.imagenet.distributed import World
 from kdlib.imagenet.folders import Images, Split
-from kdlib.imagenet.loading import loader, pixels, shard
+from kdlib.imagenet.loading import loader, pixels, readable, shard
 from kdlib.losses.reshape import row_std
 from kdlib.scorers.errors import difficulty, el2n
 
@@ -85,14 +85,14 @@ def _own_shard(
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("index", *COLUMNS)}
     digests: dict[int, str] = {}
     skipped: dict[int, str] = {}
-    for batch in batches:
+    for batch in readable(batches):
         ids = batch.id.tolist()
         digests |= zip(ids, batch.digest, strict=True)
         skipped |= {i: reason for i, reason in zip(ids, batch.reason, strict=True) if reason}
-        readable = batch.weight.numpy() > 0
-        logits = teacher(pixels(batch, place)).double().cpu().numpy()[readable]
-        labels = batch.label.numpy()[readable]
-        found["index"].append(batch.id.numpy()[readable])
+        whole = batch.weight.numpy() > 0
+        logits = teacher(pixels(batch, place)).double().cpu().numpy()[whole]
+        labels = batch.label.numpy()[whole]
+        found["index"].append(batch.id.numpy()[whole])
         for name, column in COLUMNS.items():
             found[name].append(column(logits, labels))
     return {name: np.concatenate([*parts, np.empty(0)]) for name, parts in found.items()}, digests, skipped

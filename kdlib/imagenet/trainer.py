@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from kdlib.imagenet.config import Machine
 from kdlib.imagenet.distributed import World
 from kdlib.imagenet.evaluation import Accuracy, evaluate
 from kdlib.imagenet.folders import Sample
-from kdlib.imagenet.loading import StepBatches, pixels
+from kdlib.imagenet.loading import StepBatches, pixels, readable
 from kdlib.imagenet.progress import Progress
 from kdlib.training.recipe import OPTIMISERS, Recipe, precision_used
 from kdlib.utils import seeds
@@ -95,6 +95,7 @@ class Trainer:
         self.bfloat16 = precision_used(self.recipe.precision, place.device) == "bfloat16"
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimiser = OPTIMISERS[self.recipe.optimiser](trained, self.recipe, self.recipe.lr)
+        self.key = {**self.description, "state": [f.name for f in fields(State)]}  # another release's is not found
         self.state = State()
         self._resume()
         self.parallel: Any = self.student
@@ -123,7 +124,7 @@ class Trainer:
         sums = torch.zeros(2, dtype=torch.float64, device=self.place.device)
         self.student.train(not self.frozen_body)
         self.steps.begin(state.epoch, state.step)
-        parts = iter(self.train)
+        parts = readable(self.train)
         per_epoch = len(self.steps.slices)
         for step in range(state.step, per_epoch):
             sums += self._step([next(parts) for _ in range(self.steps.parts(step))], step)
@@ -223,11 +224,11 @@ class Trainer:
         arrays = {f"model/{name}": value.cpu().numpy() for name, value in self.student.state_dict().items()}
         for number, slots in self.optimiser.state_dict()["state"].items():
             arrays |= {f"optimiser/{number}/{name}": v.cpu().numpy() for name, v in slots.items() if v is not None}
-        self.checkpoints.save_checkpoint(self.description, arrays, vars(self.state).copy())
+        self.checkpoints.save_checkpoint(self.key, arrays, vars(self.state).copy())
 
     def _resume(self) -> None:
         """Take over the checkpoint that the first process finds, if it finds one."""
-        found = self.place.share(self.checkpoints.load_checkpoint(self.description) if self.place.first else None)
+        found = self.place.share(self.checkpoints.load_checkpoint(self.key) if self.place.first else None)
         if found is None:
             return
         arrays, state = found

@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from kdlib.imagenet.folders import Images, read_split, read_splits
+from kdlib.imagenet.loading import UnreadableImage, loader, readable
 from tests.imagenet.folder import CLASSES, CMYK, GREY, NO_IMAGE, TRAIN, TRUNCATED
+from tests.imagenet.jobs import ALONE, QUIET
 
 
 def ids(split, name: str) -> int:
@@ -78,8 +80,11 @@ def test_grey_and_cmyk_images_are_shown_in_rgb(root: Path) -> None:
 @pytest.mark.parametrize("name", [TRUNCATED, NO_IMAGE])
 def test_an_unreadable_image_can_be_fatal(root: Path, name: str) -> None:
     split = read_split(root / "train")
-    with pytest.raises(ValueError, match=f"cannot read the image {name}"):
-        Images(split, 32, skip_unreadable=False)[0, ids(split, name)]
+    batches = [[(0, 0), (0, ids(split, name))]]
+    with pytest.raises(UnreadableImage, match=f"cannot read the image {name}: "):
+        list(readable(loader(Images(split, 32, skip_unreadable=False), batches, QUIET, ALONE)))
+    (batch,) = readable(loader(Images(split, 32), batches, QUIET, ALONE))
+    assert batch.weight.tolist() == [1, 0]
 
 
 def test_sixteen_bits_are_refused_and_not_clipped(tmp_path: Path) -> None:

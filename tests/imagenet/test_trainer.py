@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from kdlib.imagenet.config import Machine, Settings
 from kdlib.imagenet.evaluation import evaluate, hits
 from kdlib.imagenet.folders import MEAN, STD, Images, read_split
-from kdlib.imagenet.loading import StepBatches
+from kdlib.imagenet.loading import StepBatches, UnreadableImage
 from kdlib.imagenet.networks import build
 from kdlib.imagenet.run import Folders, train, val_loader
 from kdlib.imagenet.trainer import Trainer
@@ -134,7 +134,7 @@ def test_a_training_that_diverges_is_a_row(root: Path, tmp_path: Path) -> None:
 
 
 def test_an_unreadable_image_can_end_a_training(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot read the image"):
+    with pytest.raises(UnreadableImage, match="cannot read the image (ant/broken|bee/no_image).jpg"):
         trained(root, tmp_path, dataclasses.replace(SMALL, unreadable="fatal"))
 
 
