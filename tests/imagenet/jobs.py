@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # which the first optimiser of a process imports; here the server that is forked does it once
 from torch import Tensor, nn
 
 from kdlib.imagenet import networks

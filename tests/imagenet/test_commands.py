@@ -76,7 +76,7 @@ def test_a_mistake_is_said_once(tmp_path: Path) -> None:
 
 
 def test_an_image_that_must_not_be_skipped_is_named_by_whoever_meets_it(root: Path, tmp_path: Path) -> None:
-    more = ["--loss", "cross_entropy", "--unreadable", "fatal", "--loader-workers", "1"]
+    more = ["--loss", "cross_entropy", "--unreadable", "fatal"]
     ended = run_processes(command, train_args(root, tmp_path / "store", *more), folder=tmp_path)
     assert set(ended.codes) <= {1} and "cannot read the image" in "".join(ended.said)
 
