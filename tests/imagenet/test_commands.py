@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 
 from kdlib.__main__ import main
 from kdlib.cli.arguments import parse
-from kdlib.cli.imagenet_commands import ACTIONS, TrainOptions, with_settings
+from kdlib.cli.imagenet_commands import ACTIONS, ScoreOptions, TrainOptions, with_settings
 from kdlib.experiments.config import Run
 from kdlib.imagenet.config import RECIPES, Machine, Settings
 from kdlib.imagenet.networks import read_weights
@@ -153,6 +155,16 @@ def test_help_names_every_action(capsys: pytest.CaptureFixture) -> None:
     assert main(["imagenet", "--help"]) == 0
     said = capsys.readouterr().out
     assert all(f"  {name} " in said for name in ACTIONS)
+
+
+def test_the_readmes_commands_are_understood() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text().replace("\\\n", " ")
+    found = re.findall(r"kdlib imagenet (train|score) (--[^\n`#]*)", readme)
+    assert len(found) >= 2
+    for action, rest in found:
+        args = shlex.split(rest)
+        options = TrainOptions if action == "train" else ScoreOptions
+        parse(with_settings(options, args), args, f"imagenet {action}")
 
 
 # -- progress
