@@ -4,8 +4,8 @@
 
 Without a folder of real images it makes JPEGs of ImageNet's usual size, 500 x 375, quality 90, with the smooth shapes
 and the noise that make their files about as large (110 kB). The ways take turns. `view` is what a training waits for:
-decoding, a random crop resized to `--size` pixels, a flip. The copy's shorter side is the one that validation needs. Times are CPU seconds of this process, so that a busy machine
-disturbs them little; rates hold for this processor.
+decoding, a random crop resized to `--size` pixels, a flip. The copy's shorter side is the one that validation needs.
+Times are CPU seconds of this process, so that a busy machine disturbs them little; rates hold for this processor.
 """
 
 from __future__ import annotations
