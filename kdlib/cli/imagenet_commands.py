@@ -226,8 +226,11 @@ def _cost(args: list[str]) -> int:
     print("measured here:")
     print(table([asdict(measured)]))
     plans = [Plan(f, flags.epochs, flags.batch_size) for f in (0.1, 0.3, 0.5, 0.7, 1.0)]
-    print("extrapolated from that:")
-    print(table(costs(measured, plans, [Cluster(gpus) for gpus in (1, 8, 64)])))
+    clusters = [Cluster(gpus) for gpus in (1, 8, 64)]
+    print("assumed of the machines:")
+    print(table([asdict(cluster) for cluster in clusters]))
+    print("extrapolated from both:")
+    print(table(costs(measured, plans, clusters)))
     return 0
 
 

@@ -90,7 +90,7 @@ def world(device: str = "auto", lost_after: float = 50.0) -> Iterator[World]:
         yield place
     except RuntimeError as problem:
         if _lost(problem):
-            reason = str(problem).splitlines()[0]
+            reason = re.sub(r"^\[[^\]]*\] ", "", str(problem).splitlines()[0]).split(". ")[0]  # without its source file
             raise LostRank(
                 f"process {rank} of {size} ends because another one is gone or does not answer ({reason}); "
                 "the same command goes on from the last checkpoint"
@@ -102,4 +102,4 @@ def world(device: str = "auto", lost_after: float = 50.0) -> Iterator[World]:
 
 def _lost(problem: RuntimeError) -> bool:
     """Whether the error comes from talking to other processes."""
-    return isinstance(problem, dist.DistError) or bool(re.search("gloo|NCCL|Socket|peer|Timed out", str(problem)))
+    return isinstance(problem, dist.DistError) or bool(re.search("gloo|NCCL", str(problem)))

@@ -92,7 +92,8 @@ def test_a_killed_process_ends_the_other_and_the_training_goes_on(root: Path, tm
     step = PER_EPOCH + 5
     ended = run_processes(train_until, root, store, LONGER, OFTEN, step, signal.SIGKILL, folder=tmp_path)
     assert ended.codes == [3, -signal.SIGKILL], ended.said
-    assert "another one is gone" in ended.said[0] and "goes on from the last checkpoint" in ended.said[0]
+    assert "another one is gone or does not answer (" in ended.said[0] and "/gloo/" not in ended.said[0]
+    assert "goes on from the last checkpoint" in ended.said[0]
     assert ended.seconds < 60
     assert Store(store).ls("checkpoints") and not Store(store).rows()
     ended = run_processes(train_to, root, store, tmp_path / "two.safetensors", LONGER, OFTEN, folder=tmp_path)
