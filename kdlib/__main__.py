@@ -21,6 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("kdlib.cli.experiment_commands:run", "one experiment: every field is a flag; prints its row"),
     "sweep": ("kdlib.cli.experiment_commands:sweep", "a grid of experiments: --grid fraction=0.1,0.3 seed=0,1,2"),
     "study": ("kdlib.cli.study_commands:study", "a whole table of the papers, resumable; its rows in data/results"),
+    "imagenet": (
+        "kdlib.cli.imagenet_commands:imagenet",
+        "score, train, transfer, shrink, cost: folders of ImageNet's size",
+    ),
     "claims": ("kdlib.cli.claims_commands:claims_command", "verdicts on the papers' claims; --why D3 explains one"),
     "data": ("kdlib.cli.data_commands:data", "ls or show: which datasets there are, and what one looks like"),
     "lesson": ("kdlib.cli.lesson_commands:lesson", "run one lesson, or one for each point of a grid"),
