@@ -177,16 +177,21 @@ OF_THE_TEACHER = {"alpha", "tau", "weighting", "reshape", "cache_logits"}
 
 
 def describe(r: Run) -> dict:
-    """What identifies the run's row in a store."""
-    found = {"data": dataset_of(r).content_hash, **_active(r), **_selection_fields(r)}
+    """What identifies the run's row in a store: the data's content, `in_effect`, and the code."""
+    return {"data": dataset_of(r).content_hash, **in_effect(r), "rules": rules_of(r)}
+
+
+def in_effect(r: Run) -> dict[str, Any]:
+    """The fields that can change the outcome and are not at their default; needs no dataset, but for a score table."""
+    found = {**_active(r), **_selection_fields(r)}
     found["precision"] = precision_used(r.precision, resolve_device(r.device))
     if r.fraction < 1:
         found["fraction"] = r.fraction
     if r.kept_file:
         found["kept"] = hashlib.sha256(Path(r.kept_file).expanduser().read_bytes()).hexdigest()
     if needs_teacher(r):
-        found["teacher"] = _identity(teacher_runs(r), r)
-    return {**found, "rules": rules_of(r)}
+        found["teacher"] = teacher_runs(r).identity(resolve_device(r.device))
+    return found
 
 
 def _active(r: Run) -> dict[str, Any]:
@@ -214,14 +219,8 @@ def _selection_fields(r: Run) -> dict[str, Any]:
     if "labels" in rule_of(r).arguments and r.class_balanced is False:
         found["class_balanced"] = False
     if needed_signals(r):
-        found["scored"] = _identity(scored_runs(r), r)
+        found["scored"] = scored_runs(r).identity(resolve_device(r.device))
     return found
-
-
-def _identity(runs: ReferenceRuns, r: Run) -> dict[str, Any]:
-    """The description of reference runs inside that of a run: neither data nor rules are said twice."""
-    described = runs.describe(dataset_of(r), resolve_device(r.device))
-    return {name: value for name, value in described.items() if name not in ("data", "rules")}
 
 
 def centre_of(r: Run) -> float:

@@ -16,7 +16,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -82,39 +82,85 @@ def sweep_of(
     progress: bool,
     fixed: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """`sweep` over the runs of any module that has `Run`, `run` and `describe`."""
+    """`sweep` over the runs of any module that has `Run`, `train_together` and `describe`."""
     _check_executor(workers, cluster)
     module = importlib.import_module(experiment)
     runs = points(module.Run, grid, fixed)
-    for run in runs:
-        getattr(module, "check", lambda run: None)(run)
     store = store if isinstance(store, Store) else Store(store)
-    described = [module.describe(run) for run in runs]
-    stored = [store.row(description) for description in described]
-    rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
-    set_aside = sum(bool(store.outdated("rows", described[p])) for p in range(len(runs)) if p not in rows)
-    report = _Report(len(runs), len(rows), list(grid), store, progress)
-    if set_aside:
-        report.say(f"{set_aside} stored row{'s were' if set_aside > 1 else ' was'} made by other code and set aside")
-    work = Work(experiment, str(store.root), store.lease_seconds)
-    missing = {place: run for place, run in enumerate(runs) if place not in rows}
-    failed: list[dict] = []
-    try:
-        with store.sweep(_needs(module, missing.values())):
-            for place, outcome in _carry_out(module, missing, store, work, workers, cluster):
-                if outcome["status"] == "done":
-                    rows[place] = outcome["row"]
-                    if not store.has("rows", described[place]):  # the worker has a store folder of its own
-                        rows[place] = store.add_row(described[place], outcome["row"])
-                else:
-                    failed.append({"run": runs[place], "error": outcome["error"]})
-                report.finished(outcome, runs[place])
-            if failed:
-                raise SweepError(_failures(failed, len(rows), list(grid)), failed, _table(rows, runs))
-    except KeyboardInterrupt:
-        report.say(f"stopped: {len(rows)} of {len(runs)} runs are stored; the same call goes on from there")
-        raise
-    return _table(rows, runs)
+    plan = _Plan(module, runs, list(grid), store, progress)
+    return plan.carry_out(Work(experiment, str(store.root), store.lease_seconds), workers, cluster)
+
+
+def sweep_runs(
+    runs: Sequence[Any],
+    *,
+    names: Sequence[str] = (),
+    workers: int = 1,
+    cluster: Any = None,
+    store: Store | str | Path | None = None,
+    progress: bool = True,
+    on_row: Callable[[Any, dict], None] = lambda run, row: None,
+) -> pd.DataFrame:
+    """`sweep` over a list of runs; `names` are the fields that progress shows, `on_row(run, row)` hears of each new row."""
+    _check_executor(workers, cluster)
+    store = store if isinstance(store, Store) else Store(store)
+    plan = _Plan(importlib.import_module(EXPERIMENT), list(runs), list(names), store, progress, on_row)
+    return plan.carry_out(Work(EXPERIMENT, str(store.root), store.lease_seconds), workers, cluster)
+
+
+class _Plan:
+    """The runs of a sweep: checked and described once, the stored ones read, the others carried out."""
+
+    def __init__(
+        self,
+        module: Any,
+        runs: list[Any],
+        names: list[str],
+        store: Store,
+        progress: bool,
+        on_row: Callable[[Any, dict], None] = lambda run, row: None,
+    ) -> None:
+        self.module, self.runs, self.names, self.store, self.on_row = module, runs, names, store, on_row
+        for run in runs:
+            getattr(module, "check", lambda run: None)(run)
+        self.described = [module.describe(run) for run in runs]
+        stored = [store.row(description) for description in self.described]
+        self.rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
+        self.missing = {place: run for place, run in enumerate(runs) if place not in self.rows}
+        self.failed: list[dict] = []
+        self.report = _Report(len(runs), len(self.rows), names, store, progress)
+        self._say_what_is_set_aside()
+
+    def _say_what_is_set_aside(self) -> None:
+        count = sum(bool(self.store.outdated("rows", self.described[place])) for place in self.missing)
+        if count:
+            self.report.say(f"{count} stored row{'s were' if count > 1 else ' was'} made by other code and set aside")
+
+    def carry_out(self, work: Work, workers: int, cluster: Any) -> pd.DataFrame:
+        """The table of all rows; SweepError at the end if runs failed."""
+        try:
+            with self.store.sweep(_needs(self.module, self.missing.values())):
+                for place, outcome in _carry_out(self.module, self.missing, self.store, work, workers, cluster):
+                    self._take(place, outcome)
+                if self.failed:
+                    message = _failures(self.failed, len(self.rows), self.names)
+                    raise SweepError(message, self.failed, _table(self.rows, self.runs))
+        except KeyboardInterrupt:
+            done = f"{len(self.rows)} of {len(self.runs)} runs are stored"
+            self.report.say(f"stopped: {done}; the same call goes on from there")
+            raise
+        return _table(self.rows, self.runs)
+
+    def _take(self, place: int, outcome: Outcome) -> None:
+        run, described = self.runs[place], self.described[place]
+        if outcome["status"] == "done":
+            self.rows[place] = outcome["row"]
+            if not self.store.has("rows", described):  # the worker has a store folder of its own
+                self.rows[place] = self.store.add_row(described, outcome["row"])
+            self.on_row(run, self.rows[place])
+        else:
+            self.failed.append({"run": run, "error": outcome["error"]})
+        self.report.finished(outcome, run)
 
 
 def _table(rows: dict[int, dict], runs: list[Any]) -> pd.DataFrame:

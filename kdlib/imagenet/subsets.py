@@ -47,11 +47,11 @@ def _scores(
         scores = released_scores(
             file,
             [split.name(i) for i in scored],
-            score_image="file" if card else "",
-            score_column=settings.scorer,
-            score_high=settings.score_high,
-            score_parts=settings.score_parts,
-            score_extra=settings.score_extra,
+            image="file" if card else "",
+            column=settings.scorer,
+            high=settings.score_high,
+            parts=settings.score_parts,
+            extra=settings.score_extra,
         )
     except OSError as problem:
         raise ValueError(f"scores {file} cannot be read: {problem.strerror}") from problem

@@ -63,11 +63,13 @@ class ReferenceRuns:
     rules: str = ""
 
     def describe(self, data: Dataset, device: torch.device | None = None) -> dict:
-        """What identifies the training: the data's content, model, seeds, and of the recipe what is not at its default."""
-        precision = precision_used(self.recipe.precision, device or resolve_device("auto"))
-        recipe = {**self.recipe.active(), "precision": precision}
-        found: dict[str, Any] = {"data": data.content_hash, "model": self.model, "role": self.role, "recipe": recipe}
-        found |= {"seeds": list(self.seeds), "rules": self.rules}
+        """What identifies the training: the data's content, `identity`, and the code."""
+        return {"data": data.content_hash, **self.identity(device or resolve_device("auto")), "rules": self.rules}
+
+    def identity(self, device: torch.device) -> dict[str, Any]:
+        """Model, seeds, samples, and of the recipe what is not at its default; what `describe` says beside data and code."""
+        recipe = {**self.recipe.active(), "precision": precision_used(self.recipe.precision, device)}
+        found: dict[str, Any] = {"model": self.model, "role": self.role, "recipe": recipe, "seeds": list(self.seeds)}
         return {**found, "samples": self.samples} if self.samples else found
 
     def stream(self, seed: int) -> int:
