@@ -70,6 +70,8 @@ def _carry_out(place: str, args: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except (OSError, RuntimeError) as error:  # a full disk, a download that fails: said by its author in one line
+        return _complain(str(error).splitlines()[0], 1)
 
 
 def _complain(message: str, code: int) -> int:

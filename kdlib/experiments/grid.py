@@ -99,7 +99,7 @@ def sweep_runs(
     cluster: Any = None,
     store: Store | str | Path | None = None,
     progress: bool = True,
-    on_row: Callable[[Any, dict], None] = lambda run, row: None,
+    on_row: Callable[[Any, dict], object] = lambda run, row: None,
 ) -> pd.DataFrame:
     """`sweep` over a list of runs; `names` are the fields that progress shows, `on_row(run, row)` hears of each new row."""
     _check_executor(workers, cluster)
@@ -118,7 +118,7 @@ class _Plan:
         names: list[str],
         store: Store,
         progress: bool,
-        on_row: Callable[[Any, dict], None] = lambda run, row: None,
+        on_row: Callable[[Any, dict], object] = lambda run, row: None,
     ) -> None:
         self.module, self.runs, self.names, self.store, self.on_row = module, runs, names, store, on_row
         for run in runs:

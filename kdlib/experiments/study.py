@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlib.experiments.config import PRESETS, Run, fields_of
-from kdlib.experiments.fingerprint import describe, needs_teacher, teacher_runs
+from kdlib.experiments.fingerprint import in_effect, needs_teacher, teacher_runs
 from kdlib.experiments.grid import export_rows, sweep_runs
 from kdlib.experiments.run import workshop
 from kdlib.experiments.teachers import ship, shipped
@@ -161,8 +161,9 @@ def results(name: str) -> Path:
 
 
 def identity(r: Run) -> str:
-    """What tells a run from others, whatever code made its row: its description without the digest of the code."""
-    return json.dumps({k: v for k, v in describe(r).items() if k != "rules"}, sort_keys=True)
+    """What tells a run from others, whatever code made its row and wherever the data lie."""
+    data = {name: getattr(r, name) for name in ("dataset", "validation", "label_noise", "imbalance")}
+    return json.dumps({**data, **in_effect(r)}, sort_keys=True)
 
 
 def committed(name: str) -> dict[str, dict]:
@@ -174,7 +175,7 @@ def committed(name: str) -> dict[str, dict]:
 
 def missing(name: str) -> list[Run]:
     """The runs without a row, in the study's order; runs that describe the same training come once."""
-    known, found = committed(name), {}
+    known, found = committed(name), dict[str, Run]()
     for r in runs_of(name):
         if (key := identity(r)) not in known:
             found.setdefault(key, r)
@@ -238,11 +239,6 @@ def ship_teachers(name: str, store: Store, commit: str) -> list[Path]:
         met.append(runs)
         if store.has("networks", description):
             title = f"{r.dataset}_{runs.model}_s{runs.seeds[0]}"
-            about = {
-                "title": title,
-                "commit": commit,
-                "recipe": dataclasses.asdict(runs.recipe),
-                "classes": len(shop.data.classes),
-            }
+            about = {"title": title, "commit": commit, "recipe": dataclasses.asdict(runs.recipe)}
             found.append(ship(title, networks(runs, shop), description, about))
     return found
