@@ -14,16 +14,9 @@ from numpy.typing import NDArray
 
 from kdlib.analysis.plots.accuracy import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
-from kdlib.analysis.tell_scores import SEEN, as_table, folded, listed
-
-
-def direction(found: Interval) -> str:
-    """`rises by`, `falls by` or `no difference detected`, as the 95% interval of a difference says."""
-    if not np.isfinite(found.half):
-        return f"{found.mean:+.1f} points (n = {found.n}: too few for an interval)"
-    if found.low > 0 or found.high < 0:
-        return f"{'rises' if found.mean > 0 else 'falls'} by {abs(found.mean):.1f} ± {found.half:.1f} points"
-    return f"shows no difference ({found.mean:+.1f} ± {found.half:.1f} points)"
+from kdlib.analysis.tell import change, listed
+from kdlib.analysis.tell import table as as_table
+from kdlib.analysis.tell_scores import SEEN, folded
 
 
 def level(found: Interval) -> str:
@@ -152,7 +145,7 @@ def spreads(found: Mapping[str, pd.Series]) -> str:
     rows = []
     for f in sorted(found[first].index.unique("fraction")):
         values = [found[kind].loc[f].sort_index() for kind in (first, second)]
-        change = interval(values[1] - values[0])
-        rows.append([f"{f:.0%}", *(level(interval(v)) for v in values), direction(change)])
-    header = ["f", *(f"best minus worst, {kind} (points)" for kind in found), f"from {first} to {second} it"]
+        apart = interval(values[1] - values[0])
+        rows.append([f"{f:.0%}", *(level(interval(v)) for v in values), change("the spread", apart)])
+    header = ["f", *(f"best minus worst, {kind} (points)" for kind in found), f"from {first} to {second}"]
     return f"{SEEN}Mean over n = {len(values[0])} seeds, 95% interval:\n\n" + as_table(header, rows)

@@ -6,7 +6,6 @@ Every function is pure, takes the arrays or tables of a figure, and returns Mark
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.plots.scores import NAMES
 from kdlib.analysis.statistics import Interval, interval
+from kdlib.analysis.tell import listed, table
 from kdlib.scorers import Signals
 from kdlib.scorers.dynamics import forgotten
 
@@ -29,17 +29,6 @@ def percent(found: Interval) -> str:
     """A share in percent as `61 ± 4%`, with n where there are too few values for an interval."""
     spread = f" ± {found.half:.0f}%" if np.isfinite(found.half) else f"% (n = {found.n})"
     return f"{found.mean:.0f}{spread}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
-def as_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first column aligns left and all others right."""
-    lines = [header, [":---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def examples(groups: Mapping[str, NDArray], soft: NDArray, labels: NDArray, right: NDArray) -> str:
@@ -86,16 +75,15 @@ def never_learned(shares: pd.DataFrame, fraction: float, base_rate: float, epoch
     )
 
 
-def distributions(recorded: Signals, scores: Mapping[str, NDArray], early_epoch: int) -> str:
-    """How rare forgetting is in the record, and how much of a score the hardest tenth has."""
-    assert recorded.correct is not None
-    runs, epochs, total = recorded.correct.shape
-    none = np.mean(forgotten(recorded.correct).sum(axis=1) == 0)
+def distributions(correct: NDArray, scores: Mapping[str, NDArray], early_epoch: int) -> str:
+    """How rare forgetting is in the record correct (R, E, N), and how much of a score the hardest tenth has."""
+    runs, epochs, total = correct.shape
+    none = np.mean(forgotten(correct).sum(axis=1) == 0)
     top = {name: np.sort(scores[name])[-(total // 10) :].sum() / scores[name].sum() for name in ("forgetting", "el2n")}
     return (
-        f"{SEEN}{total:,} samples, {runs} runs of {epochs} epochs; EL2N and GraNd look after epoch "
-        f"{early_epoch}. A run never forgets {none:.0%} of the samples. The hardest tenth has "
-        f"{top['forgetting']:.0%} of all forgetting events and {top['el2n']:.0%} of the total EL2N."
+        f"{SEEN}{total:,} samples, {runs} runs of {epochs} epochs; EL2N and GraNd look after epoch {early_epoch}. A run "
+        f"never forgets {none:.0%} of the samples. The hardest tenth has {top['forgetting']:.0%} of all forgetting events "
+        f"and {top['el2n']:.0%} of the total EL2N."
     )
 
 
@@ -139,7 +127,7 @@ def reliability(halves: Mapping[str, Mapping[int, ArrayLike]]) -> str:
 def ties(cases: Mapping[str, NDArray], same: Mapping[str, Sequence[float]], fractions: Sequence[float]) -> str:
     """A table: how many different values a score has, and how much of the kept set two drawn orders share."""
     rows = [[n, f"{len(np.unique(v)):,}", *(f"{s:.0%}" for s in same[n])] for n, v in cases.items()]
-    return as_table(["score", "different values", *(f"same at f = {f:.0%}" for f in fractions)], rows)
+    return table(["score", "different values", *(f"same at f = {f:.0%}" for f in fractions)], rows)
 
 
 def classes(counts: NDArray, names: Sequence[str], fraction: float) -> str:
@@ -152,18 +140,18 @@ def classes(counts: NDArray, names: Sequence[str], fraction: float) -> str:
     )
 
 
-def shares_at(table: pd.DataFrame, fraction: float, centre: float = 1.0) -> dict[str, Interval]:
+def shares_at(found: pd.DataFrame, fraction: float, centre: float = 1.0) -> dict[str, Interval]:
     """scorer -> share of mislabelled samples (percent) in the window at `centre`, over the noise seeds."""
-    at = table[(table.centre == centre) & np.isclose(table.fraction, fraction)]
+    at = found[(found.centre == centre) & np.isclose(found.fraction, fraction)]
     return {str(name): interval(share) for name, share in at.groupby("scorer", sort=False).share}
 
 
 def label_noise(
-    table: pd.DataFrame, base_rate: float, noisy: Sequence[Signals], wrong: Sequence[NDArray], few: float
+    shares: pd.DataFrame, base_rate: float, noisy: Sequence[Signals], wrong: Sequence[NDArray], few: float
 ) -> str:
     """Wrong labels among the hardest samples and in the middle, and among the samples that are never learned."""
-    middle_f = table.fraction[table.centre == 0.5].iloc[0]
-    hardest, middle = shares_at(table, few), shares_at(table, middle_f, 0.5)
+    middle_f = shares.fraction[shares.centre == 0.5].iloc[0]
+    hardest, middle = shares_at(shares, few), shares_at(shares, middle_f, 0.5)
     said = [f"{NAMES.get(name, name)} {percent(found)}" for name, found in hardest.items()]
     lost = [~np.asarray(signal.correct).any(axis=1) for signal in noisy]  # (runs, N) for each noise seed
     broken = np.concatenate([w[np.nonzero(never)[1]] for w, never in zip(wrong, lost, strict=True)])
@@ -176,22 +164,6 @@ def label_noise(
     return (
         f"{SEEN}{base_rate:.1f}% of all labels are wrong (dashed). Among the hardest {few:.0%} it is: {listed(said)} "
         f"(n = {len(noisy)}, 95% interval). In EL2N's medium window: {percent(middle['el2n'])}. {never}"
-    )
-
-
-def hardest_are_broken(table: pd.DataFrame, base_rate: float, claim: Any, few: float) -> str:
-    """Claim D15 on data whose wrong labels are known: the two readings of forgetting beside rule and threshold."""
-    found, rows = shares_at(table, few), []
-    for name in ("forgetting", "forgetting_hardest", "random"):
-        ends = f"{max(0, found[name].low):.0f} to {min(100, found[name].high):.0f}%"
-        word = lambda bar, at=found[name]: "yes" if at.low > bar else "no" if at.high < bar else "undecided"  # noqa: E731
-        rows.append([NAMES.get(name, name), f"{found[name].mean:.0f}%", ends, word(base_rate), word(50)])
-    header = ["pruning", "mislabelled", "95% interval", f"above {base_rate:.1f}%", "above one half"]
-    return (
-        f"> {claim.claim} ({claim['paper'].upper()}, {claim['where']})\n\nRule: the share of mislabelled samples is "
-        f"{claim.holds_if}; and, since the claim says *mostly*, above one half. Counted: the hardest {few:.0%} by "
-        f"forgetting, the one scorer that the claim names, n = {table.seed.nunique()} noise seeds. This is a test on "
-        "injected errors, so it decides nothing about CIFAR-100.\n\n" + as_table(header, rows)
     )
 
 

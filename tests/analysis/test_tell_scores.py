@@ -11,24 +11,13 @@ from kdlib.analysis.statistics import Interval
 from kdlib.scorers import Signals
 
 
-def test_lists_and_shares() -> None:
-    assert [tell.listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
-        "",
-        "a",
-        "a and b",
-        "a, b and c",
-    ]
+def test_shares_without_an_interval_say_so() -> None:
     assert tell.percent(Interval(61.2, 3.4, 5)) == "61 ± 3%"
     assert tell.percent(Interval(61.2, float("nan"), 2)) == "61% (n = 2)"
 
 
 def test_a_folded_text_opens_on_demand() -> None:
     assert tell.folded("Result", "x").startswith("<details>") and "x" in tell.folded("Result", "x")
-
-
-def test_a_table_has_a_column_for_each_head() -> None:
-    lines = tell.as_table(["a", "b"], [["1", "2"], ["3", "4"]]).splitlines()
-    assert len(lines) == 4 and all(line.count("|") == 3 for line in lines)
 
 
 @pytest.mark.parametrize(("learned", "words"), [(0, "2 of them are never learned"), (1, "1 of them is never learned")])

@@ -12,7 +12,7 @@ import pytest
 from kdlib.course import notebooks
 
 FOLDER = Path(__file__).parent.parent.parent / "notebooks"
-LESSONS = ["00_start_here", "01_linear_regression_bias"]
+LESSONS = ["00_start_here", "01_linear_regression_bias", "02_difficulty_scores", "03_kd_on_pruned_data"]
 
 NOT_PROSE = [
     r"(?s)```.*?```",

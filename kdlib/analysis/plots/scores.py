@@ -192,7 +192,7 @@ def pairs(scores: Mapping[str, NDArray], kept: ArrayLike, name: str) -> Figure:
     tones = {"the others": GREY, name: ORANGE}
     with mpl.rc_context({"figure.constrained_layout.use": False}):  # PairGrid has a layout of its own
         grid = sns.PairGrid(table, vars=units, hue="samples", palette=tones, hue_order=list(tones), corner=True)
-        grid.map_lower(sns.scatterplot, s=7, linewidth=0, alpha=0.6)
+        grid.map_lower(sns.scatterplot, s=7, linewidth=0, alpha=0.6, rasterized=True)
         grid.map_diag(sns.histplot, multiple="stack", bins=20, linewidth=0.2, alpha=1)
     grid.figure.set_size_inches(6, 3.5)
     for axis, unit in zip(grid.axes[-1], units, strict=True):
@@ -200,6 +200,7 @@ def pairs(scores: Mapping[str, NDArray], kept: ArrayLike, name: str) -> Figure:
     for axis, unit in zip(grid.axes[1:, 0], units[1:], strict=True):
         axis.set_ylabel(unit.split(" (")[0], fontsize=8)
     handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=tone, label=word) for word, tone in tones.items()]
+    grid.figure.set_layout_engine("tight")
     grid.figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.98, 0.95), fontsize=8)
     return grid.figure
 
