@@ -21,7 +21,7 @@ from kdlib.experiments.config import Run
 NEEDED = ("scorer", "centre", "loss", "alpha", "fraction", "seed", "test_acc")
 ACCURACIES = ("test_acc", "test_acc_best", "teacher_acc", "train_loss")
 REPORTS = {*ACCURACIES, "kept", "steps", "status", "seconds", "device", "version", "rules", "used_share", "message"}
-WITHOUT_EFFECT = {"bank", "logit_cache", "compile", "eval_every", "keep_student"}  # on the accuracy of the last epoch
+WITHOUT_EFFECT = {"cache_logits", "compile", "eval_every", "keep_student"}  # on the accuracy of the last epoch
 DIMENSIONS = ("pruning", "fraction", "alpha", "seed", "teacher_id")
 NAMED_BY_DIMENSIONS = {"scorer", "centre", "selection", "fraction", "alpha", "seed", "teacher_seed", *DIMENSIONS}
 OF_THE_LOSS = {"loss", "tau", "reshape", "feature_loss", "beta", "weighting", "ce_weight", "kd_weight"}

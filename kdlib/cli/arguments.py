@@ -85,12 +85,15 @@ def _first_sentence(box: str) -> str:
 
 def assignments(pairs: Sequence[str], flag: str) -> dict[str, str]:
     """`["a=1", "b=2,3"]` as a dict; UsageError if a pair has no `=`."""
-    found = {}
+    found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name or not value:
             raise UsageError(f"{flag} takes name=value, not {pair!r}")
-        found[name.strip().replace("-", "_")] = value
+        name = name.strip().replace("-", "_")
+        if name in found:
+            raise UsageError(f"{flag} {name} is given twice; join its values with commas: {name}={found[name]},{value}")
+        found[name] = value
     return found
 
 

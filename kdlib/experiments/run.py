@@ -44,7 +44,7 @@ from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES, WEIGHTINGS
 from kdlib.losses.reshape import class_std, logit_loss
 from kdlib.models import build
 from kdlib.selection import class_quotas, kept_count
-from kdlib.store.artefacts import Store
+from kdlib.store.artefacts import Store, key
 from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.evaluate import predict
 from kdlib.training.logit_cache import LogitCache, cache_folder
@@ -69,7 +69,7 @@ def workshop(r: Run, store: Store) -> Workshop:
         dataset_of(r),
         store,
         r.device,
-        checkpoint=lambda description, extra: StoredCheckpoint(store, description, extra),
+        checkpoint=lambda description, extra, entry: StoredCheckpoint(store, description, extra, aims=[entry]),
         released=functools.partial(teachers.shipped, dataset_of(r)),
         keep=lambda samples: kept_samples(r, store, r.teacher_fraction),
     )
@@ -243,8 +243,9 @@ def _train(runs: Sequence[Run], store: Store) -> list[dict]:
         if r.keep_student:
             store.arrays("students", description, functools.partial(student_arrays, result))
         side = teacher if needs_teacher(r) else None
-        rows.append(_row(r, member, result, side, store, description["rules"]))
-    resume.clear()
+        row = _row(r, member, result, side, store, description["rules"])
+        rows.append(store.add_row(description, row, store.used | {(k, key(k, d)) for k, d in needed_artefacts(r)}))
+    resume.clear()  # only now that the rows are stored
     return rows
 
 
@@ -341,8 +342,7 @@ def run(r: Run | Mapping[str, Any], store: Store | str | None = None) -> dict:
     if found is not None and (not r.keep_student or store.has("students", described)):
         return found
     with store.lease("rows", described):
-        [row] = train_together([r], store)
-        return store.add_row(described, row) or row
+        return train_together([r], store)[0]
 
 
 def load_student(r: Run | Mapping[str, Any], store: Store | str | None = None) -> nn.Module:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -260,9 +261,25 @@ def train_batched(
     """
     if len({len(m.keep) for m in members}) != 1:
         raise ValueError("runs that train side by side must keep equally many samples")
-    start = time.perf_counter()
+    where = resolve_device(device)
     keep_freed_memory()
-    loop = Loop(members, data, recipe, resolve_device(device))
+    with torch.cuda.device(where) if where.type == "cuda" else nullcontext():  # graphs record on the current device
+        return _train(members, data, recipe, where, teacher, record, stop_after, on_epoch, resume)
+
+
+def _train(
+    members: Sequence[Member],
+    data: Dataset,
+    recipe: Recipe,
+    device: torch.device,
+    teacher: TeacherLogits | None,
+    record: bool,
+    stop_after: int | None,
+    on_epoch: Callable[[int, Loop], None] | None,
+    resume: Checkpoint | None,
+) -> list[Trained]:
+    start = time.perf_counter()
+    loop = Loop(members, data, recipe, device)
     recorder = Recorder(len(members), loop.epochs, len(loop.y), loop.device) if record else None
     history: list[list[list[float]]] = [[], [], []]  # losses, accuracies, rates: one list over members for each epoch
     first = resume.load(loop, recorder, history) if resume else 0

@@ -118,7 +118,8 @@ def _targets_only(student: Tensor, teacher: Tensor | None, targets: Tensor) -> T
 class Workshop:
     """What trainings need besides their configuration: data, a store, a device and a place for checkpoints.
 
-    checkpoint: (description, arrays gathered so far) -> where the state of a training in its middle is kept, or None
+    checkpoint: (description, arrays gathered so far, entry that is made) -> where the state of a training in its middle
+                is kept, or None; the entry is (kind, description)
     released:   description -> the arrays of a network that is shipped, or None (see `kdlib.experiments.teachers`)
     keep:       `ReferenceRuns.samples` -> the sorted ids that it describes
     """
@@ -126,7 +127,7 @@ class Workshop:
     data: Dataset
     store: ArtefactStore
     device: str = "auto"
-    checkpoint: Callable[..., Checkpoint | None] = lambda description, extra: None
+    checkpoint: Callable[[dict, list, tuple[str, dict]], Checkpoint | None] = lambda description, extra, entry: None
     released: Callable[[dict], Arrays | None] = lambda description: None
     keep: Callable[[str], np.ndarray] = lambda samples: _unknown(samples)
 
@@ -214,7 +215,7 @@ def _train(runs: ReferenceRuns, shop: Workshop, finished: list[Checkpoint]) -> t
             loop.stack.unstack([m.model for m in members])
             early.extend(probabilities(m.model, data) for m in members)
 
-    resume = shop.checkpoint(with_early(runs, shop), early)
+    resume = shop.checkpoint(with_early(runs, shop), early, ("networks", shop.describe(runs)))
     options: dict[str, Any] = {"record": not data.is_regression, "on_epoch": at_epoch, "resume": resume}
     trained = train_batched(members, data, runs.recipe, device=shop.device, **options)
     refuse_divergence(trained, runs)

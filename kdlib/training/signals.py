@@ -85,7 +85,7 @@ def _one_by_one(runs: ReferenceRuns) -> list[ReferenceRuns]:
 def _gradients_of_one(runs: ReferenceRuns, shop: Workshop) -> Arrays:
     def make() -> Arrays:
         data, members = shop.data, shop.members(runs)
-        resume = shop.checkpoint({**description, "for": "gradients"}, [])
+        resume = shop.checkpoint({**description, "for": "gradients"}, [], ("gradients", description))
         options = {"device": shop.device, "stop_after": runs.early_epoch(), "resume": resume}
         trained = train_batched(members, data, runs.recipe, **options)  # type: ignore[arg-type]
         refuse_divergence(trained, runs)
@@ -157,7 +157,7 @@ def _subset_group(runs: ReferenceRuns, shop: Workshop, group: list[tuple[int, in
         labels = shop.data.train_y.numpy()
         members = [_subset_member(runs, shop, *which) for which in group]
         quick = dataclasses.replace(runs.recipe, eval_every=runs.recipe.epochs)
-        resume = shop.checkpoint(description, [])
+        resume = shop.checkpoint(description, [], ("subsets", description))
         finished = train_batched(members, shop.data, quick, device=shop.device, resume=resume)
         refuse_divergence(finished, runs)
         trained = np.zeros((len(members), len(labels)), dtype=bool)

@@ -209,13 +209,13 @@ def test_a_run_is_stored_and_read_again(store: Store, monkeypatch: pytest.Monkey
     assert run({**SHORT, "seed": 11}, str(store.root)) == row
 
 
-def test_a_run_side_by_side_gives_the_row_it_gives_alone(store: Store) -> None:
+def test_a_run_side_by_side_gives_the_row_it_gives_alone(store: Store, tmp_path: Path) -> None:
     runs = [
         Run(**SHORT, seed=s, loss=loss, alpha=a) for s in (0, 1) for loss, a in (("kd", 0.3), ("cross_entropy", 0.5))
     ]
     assert len({batch_key(r) for r in runs}) == 1
     for r, row in zip(runs, train_together(runs, store), strict=True):
-        [alone] = train_together([r], store)
+        [alone] = train_together([r], Store(tmp_path))
         assert row["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-4)
         assert abs(row["test_acc"] - alone["test_acc"]) <= 100 / 450 + 1e-6  # one test image at most
 
