@@ -137,11 +137,23 @@ def _experiment(args: list[str], name: str, run: Callable[..., dict]) -> int:
     settings, machine, folders = _part(Settings, flags), _part(Machine, flags), _folders(flags)
     store = Complete(Store(flags.store or None))
     with _processes(machine) as place:
-        row = completed(run(settings, folders, machine, place, store, save=flags.save))
+        row = completed(run(settings, folders, machine, place, store, save=flags.save, rules=rules_of(run, settings)))
     if place.first:
         shown = ("dataset", "student", "fraction", "kept", "test_acc", "test_top5", "teacher_acc", "status")
         print(json.dumps(row) if flags.json else table([{name: row[name] for name in shown}]))
     return 0 if row["status"] == "ok" else 1
+
+
+def rules_of(run: Callable, settings: Any) -> str:
+    """Digest of the code that decides the outcome: of the engine and of the methods that the settings name."""
+    from kdlib.experiments.rules import digest
+    from kdlib.imagenet.config import METHODS
+    from kdlib.imagenet.networks import NETWORKS
+    from kdlib.training.recipe import OPTIMISERS, SCHEDULES
+
+    methods = [METHODS[name][0][settings.method(name)[0]] for name in METHODS]
+    networks = [NETWORKS[settings.student], *([NETWORKS[settings.teacher]] if settings.needs_teacher else [])]
+    return digest(run, *methods, *networks, OPTIMISERS[settings.optimiser], SCHEDULES[settings.schedule])
 
 
 def completed(row: dict) -> dict:

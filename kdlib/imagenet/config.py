@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -10,12 +11,21 @@ from kdlib.imagenet.decoding import DECODERS, UNREADABLE
 from kdlib.imagenet.networks import NETWORKS
 from kdlib.losses import LOSSES, RESHAPES, WEIGHTINGS
 from kdlib.training.recipe import Recipe
+from kdlib.utils.calls import call_text, check_options, split_call
 from kdlib.utils.errors import choose
 
 
 def setting(default: Any, help: str) -> Any:
     """A field with its help text, which the command line shows."""
     return field(default=default, metadata={"help": help})
+
+
+# Fields that name a method, with its options as keyword arguments: (the methods, what the engine supplies to them).
+METHODS: dict[str, tuple[Mapping[str, Callable], frozenset[str]]] = {
+    "loss": (LOSSES, frozenset({"alpha", "tau", "weighting", "epoch", "hard", "kd_weight"})),
+    "reshape": (RESHAPES, frozenset({"class_std"})),
+    "weighting": (WEIGHTINGS, frozenset()),
+}
 
 
 @dataclass(frozen=True)
@@ -42,13 +52,11 @@ class Settings:
     centre: float = setting(1.0, "window of the ranking: 0 easiest, 0.5 medium, 1 hardest")
     class_balanced: bool = setting(True, "the same fraction of every class")
     kept_file: str = setting("", "CSV of the images to keep, by id or by file name; takes the place of the three above")
-    loss: str = setting("kd", f"loss on the logits: {', '.join(LOSSES)}")
+    loss: str = setting("kd", f"loss on the logits, options as dkd(non_target_weight=2): {', '.join(LOSSES)}")
     alpha: float = setting(0.5, "weight of the teacher's term")
     tau: float = setting(4.0, "temperature")
     reshape: str = setting("none", f"logit reshaping: {', '.join(RESHAPES)}")
-    weighting: str = setting("convex", f"how alpha weighs the two terms: {', '.join(WEIGHTINGS)}")
-    ce_weight: float | None = setting(None, "weight of the cross-entropy, instead of alpha")
-    kd_weight: float | None = setting(None, "weight of the teacher's term, instead of alpha")
+    weighting: str = setting("convex", f"of the two terms, free as free(ce=0.5, kd=0.9): {', '.join(WEIGHTINGS)}")
     epochs: int = setting(240, "passes over the kept images")
     batch_size: int = setting(128, "images in a step, over all devices together")
     lr: float = setting(0.1, "peak learning rate")
@@ -67,20 +75,35 @@ class Settings:
     seed: int = setting(0, "redraws subset, initial weights, order and crops")
 
     def __post_init__(self) -> None:
-        for name, registry in (("student", NETWORKS), ("teacher", NETWORKS), ("loss", LOSSES), ("reshape", RESHAPES)):
-            choose(name, getattr(self, name), registry)
-        choose("weighting", self.weighting, WEIGHTINGS)
+        for name in ("student", "teacher"):
+            choose(name, getattr(self, name), NETWORKS)
+        for name in METHODS:
+            object.__setattr__(self, name, call_text(*self.method(name)))
+        if min(self.weights) < 0:
+            raise ValueError(f"alpha {self.alpha:g} with weighting {self.weighting} makes a weight negative")
         choose("decode", self.decode, DECODERS)
         choose("unreadable", self.unreadable, dict.fromkeys(UNREADABLE))
         self.recipe(Machine())  # raises what the recipe does not allow
         if not 0 < self.min_crop <= 1 or self.image_size < 32:
             raise ValueError("min_crop must lie in (0, 1] and image_size must be 32 or more")
-        if (self.ce_weight is None) != (self.kd_weight is None):
-            raise ValueError("ce_weight and kd_weight are given together or not at all")
         if self.scorer != "random" and not (self.scores or self.kept_file):
             raise ValueError(f"scorer {self.scorer!r} needs a table of scores: --scores FILE (see: imagenet score)")
         if self.reshape.startswith("classwise") and not self.scores:
             raise ValueError(f"reshape {self.reshape} needs --scores, the teacher's own table (see: imagenet score)")
+
+    def method(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The method that the field `name` names, and its options: ("dkd", {"non_target_weight": 2.0})."""
+        entries, supplied = METHODS[name]
+        method, options = split_call(getattr(self, name))
+        function = choose(name, method, entries)
+        return method, check_options(f"{name} {method}", function, options, supplied)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """(weight of the cross-entropy, weight of the teacher's term)."""
+        rule, options = self.method("weighting")
+        ce, kd = WEIGHTINGS[rule](self.alpha, **options)
+        return float(ce), float(kd)
 
     @property
     def needs_teacher(self) -> bool:
@@ -125,7 +148,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "dkdp": {},
     "md": {
         "student": "mobilenet", "teacher": "resnet34", "epochs": 100, "batch_size": 256, "lr": 0.1, "weight_decay": 1e-4,
-        "schedule": "steps", "milestones": (30, 60, 90), "ce_weight": 0.5, "kd_weight": 0.9,
+        "schedule": "steps", "milestones": (30, 60, 90), "weighting": "free(ce=0.5, kd=0.9)",
     },
     "budget": {
         "epochs": 18, "batch_size": 256, "lr": 0.2, "weight_decay": 5e-5, "schedule": "one_cycle", "image_size": 160,

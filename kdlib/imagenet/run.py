@@ -51,17 +51,24 @@ class Folders:
 
 
 def train(
-    settings: Settings, folders: Folders, machine: Machine, place: World, store: RowStore, *, save: str = ""
+    settings: Settings,
+    folders: Folders,
+    machine: Machine,
+    place: World,
+    store: RowStore,
+    *,
+    save: str = "",
+    rules: str = "",
 ) -> dict[str, Any]:
     """Train the student on the kept images and return its row, which is stored; a stored row is returned at once.
 
-    Called by every process. `save`: a .safetensors file for the trained student. ValueError before any training for
-    what does not fit together.
+    Called by every process. `save`: a .safetensors file for the trained student. `rules`: digest of the code, part of
+    the row's identity. ValueError before any training for what does not fit together.
     """
     train_split, val_split = folders.read()
     keep = kept_ids(settings, train_split)
     std = class_std(settings, train_split)
-    description = describe(settings, train_split, val_split, keep, place)
+    description = describe(settings, train_split, val_split, keep, place, rules)
     if (row := known_row(store, description, place, save)) is not None:
         return row
     classes = len(train_split.classes)
@@ -78,7 +85,14 @@ def train(
 
 
 def transfer(
-    settings: Settings, folders: Folders, machine: Machine, place: World, store: RowStore, *, save: str = ""
+    settings: Settings,
+    folders: Folders,
+    machine: Machine,
+    place: World,
+    store: RowStore,
+    *,
+    save: str = "",
+    rules: str = "",
 ) -> dict[str, Any]:
     """Freeze the student of `student_weights`, train a new classifier on another folder; its row, as `train` gives.
 
@@ -89,7 +103,7 @@ def transfer(
     settings = dataclasses.replace(settings, student=network, loss="cross_entropy", reshape="none")
     train_split, val_split = folders.read()
     keep = kept_ids(settings, train_split)
-    description = {**describe(settings, train_split, val_split, keep, place), "task": "transfer"}
+    description = {**describe(settings, train_split, val_split, keep, place, rules), "task": "transfer"}
     if (row := known_row(store, description, place, save)) is not None:
         return row
     head = networks.replace_classifier(student, len(train_split.classes), seeds.integer(settings.seed, "init"))
@@ -118,7 +132,7 @@ def _body(settings: Settings) -> tuple[nn.Module, str]:
 
 
 def describe(
-    settings: Settings, train_split: Split, val_split: Split, keep: np.ndarray, place: World
+    settings: Settings, train_split: Split, val_split: Split, keep: np.ndarray, place: World, rules: str = ""
 ) -> dict[str, Any]:
     """What identifies a row: the files' names and sizes, the kept ids, weights by their content, every setting that acts."""
     values = dataclasses.asdict(settings)
@@ -127,16 +141,16 @@ def describe(
     values["student_weights"] = networks.weights_identity(settings.student_weights)
     values["teacher_weights"] = networks.weights_identity(settings.teacher_weights)
     values["precision"] = precision_used(settings.precision, place.device)
-    if settings.ce_weight is not None:
-        values |= {"alpha": None, "weighting": None}
+    if settings.method("weighting")[0] == "free":
+        values["alpha"] = None
     if not settings.needs_teacher:
-        unused = ("teacher", "teacher_weights", "alpha", "tau", "reshape", "weighting", "ce_weight", "kd_weight")
+        unused = ("teacher", "teacher_weights", "alpha", "tau", "reshape", "weighting")
         values |= dict.fromkeys(unused)
     if settings.reshape.startswith("classwise"):
         values["class_std"] = hashlib.sha256(Path(settings.scores).read_bytes()).hexdigest()
     kept = hashlib.sha256(np.ascontiguousarray(keep).data).hexdigest()
     data = {"train": train_split.listing, "val": val_split.listing}
-    return {"engine": "imagenet", "data": data, "kept": kept, **values}
+    return {"engine": "imagenet", "data": data, "kept": kept, **values, "rules": rules}
 
 
 def known_row(store: RowStore, description: dict, place: World, save: str) -> dict | None:
@@ -145,23 +159,13 @@ def known_row(store: RowStore, description: dict, place: World, save: str) -> di
 
 
 def _loss(settings: Settings, std: Tensor | None) -> EpochLoss:
-    options: dict[str, Any] = {"alpha": settings.alpha, "tau": settings.tau, "weighting": settings.weighting}
-    if settings.ce_weight is not None:
-        options["weighting"] = (settings.ce_weight, settings.kd_weight)
+    (name, options), (reshape, _) = settings.method("loss"), settings.method("reshape")
+    supplied: dict[str, Any] = {"alpha": settings.alpha, "tau": settings.tau, "weighting": settings.weights, **options}
 
     def loss(student: Tensor, teacher: Tensor | None, labels: Tensor, epoch: float) -> Tensor:
         if not settings.needs_teacher:
             return cross_entropy(student, None, labels)
-        return logit_loss(
-            student,
-            teacher,
-            labels,
-            loss=settings.loss,
-            reshape=settings.reshape,
-            class_std=std,
-            epoch=epoch,
-            **options,
-        )
+        return logit_loss(student, teacher, labels, loss=name, reshape=reshape, class_std=std, epoch=epoch, **supplied)
 
     return loss
 
@@ -251,6 +255,7 @@ def _row(settings: Settings, trainer: Trainer, state: State, measured: dict) -> 
         "skipped": state.skipped,
         "val_images": state.val_images,
         "val_skipped": state.val_skipped,
+        "used_share": 1.0,
         "student_seconds": round(state.seconds, 3),
         "student_images": state.images,
         "seconds": round(state.seconds, 3),
@@ -259,6 +264,7 @@ def _row(settings: Settings, trainer: Trainer, state: State, measured: dict) -> 
         "precision": precision_used(settings.precision, trainer.place.device),
         "torch": torch.__version__,
         "version": __version__,
+        "rules": trainer.description["rules"],
     }
 
 

@@ -101,7 +101,7 @@ class Trainer:
         self.parallel: Any = self.student
         if place.size > 1:
             devices = [place.device] if place.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(self.student, device_ids=devices)
+            self.parallel = DistributedDataParallel(self.student, device_ids=devices, gradient_as_bucket_view=True)
         self.forward = compiled(self.parallel, place.device) if self.recipe.compile else self.parallel
         self.told: set[int] = set()  # unreadable images that were named
 

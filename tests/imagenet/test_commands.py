@@ -43,7 +43,7 @@ def test_score_train_and_transfer_one_after_the_other(
     kd = ["--reshape", "classwise_std", "--loss", "kd", *teacher]
     assert main(train_args(root, store, "--recipe", "md", *kd, *chosen, "--save", str(student), "--json")) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (row["kept"], row["ce_weight"], row["kd_weight"], row["weight_decay"]) == (79, 0.5, 0.9, 1e-4)
+    assert (row["kept"], row["weighting"], row["weight_decay"]) == (79, "free(ce=0.5, kd=0.9)", 1e-4)
     assert row["teacher_acc"] is not None and row["val_images"] == VAL and row["skipped"] == 0
     moved = ["--recipe", "budget", "--student-weights", str(student), "--loss", "cross_entropy"]
     args = ["imagenet", "transfer", *train_args(root, store, *moved)[2:], "--json"]
@@ -51,6 +51,7 @@ def test_score_train_and_transfer_one_after_the_other(
     other = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert other["task"] == "transfer" and other["test_top5"] == 100
     stored = Store(store).rows()
+    assert all(re.fullmatch("[0-9a-f]{12}", r["rules"]) for r in stored) and stored[0]["rules"] != stored[1]["rules"]
     assert len(stored) == 2 and all({f.name for f in fields(Run)} <= row.keys() for row in stored)
 
 
@@ -116,7 +117,9 @@ def test_cost_prints_what_is_measured_and_what_is_not(root: Path, capsys: pytest
         (["train", "--root", "x", "--student", "resnet5"], "unknown student 'resnet5'; did you mean 'resnet50'"),
         (["train", "--root", "x", "--epoch", "3"], "did you mean '--epochs'"),
         (["train", "--root", "x", "--micro-batch", "1"], "micro_batch must be 0 or at least 2"),
-        (["train", "--root", "x", "--ce-weight", "0.5"], "ce_weight and kd_weight are given together"),
+        (["train", "--root", "x", "--alpha", "1.5"], "alpha 1.5 with weighting convex makes a weight negative"),
+        (["train", "--root", "x", "--weighting", "free(ces=1)"], "option of weighting free 'ces'; did you mean 'ce'"),
+        (["train", "--root", "x", "--loss", "dkd(beta=8)"], "unknown option of loss dkd 'beta'"),
         (["train", "--root", "x", "--schedule", "cosinus"], "did you mean 'cosine'"),
         (["shrink", "--source", "nowhere-at-all", "--target", "y"], "is not a folder"),
     ],
@@ -142,12 +145,7 @@ def test_recipes_are_the_papers() -> None:
     shared = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "schedule", "milestones")
     assert [getattr(dkdp, name) for name in shared] == [240, 128, 0.1, 0.9, 5e-4, "cosine", ()]
     assert [getattr(md, name) for name in shared] == [100, 256, 0.1, 0.9, 1e-4, "steps", (30, 60, 90)]
-    assert (Settings().tau, Settings().alpha, RECIPES["md"]["ce_weight"], RECIPES["md"]["kd_weight"]) == (
-        4,
-        0.5,
-        0.5,
-        0.9,
-    )
+    assert (Settings().tau, Settings().weights, Settings(**RECIPES["md"]).weights) == (4, (0.5, 0.5), (0.5, 0.9))
     rates = [md.rate(share) for share in (0.29, 0.31, 0.61, 0.91)]
     assert rates == pytest.approx([0.1, 0.01, 0.001, 0.0001])
 

@@ -68,7 +68,7 @@ def test_a_released_table_is_another_source(split: Split, tmp_path: Path) -> Non
     )
     assert (kept_ids(settings, split) % 40 >= 30).all()
     assert (kept_ids(dataclasses.replace(settings, score_high="drop"), split) % 40 < 10).all()
-    with pytest.raises(ValueError, match="unknown score_column 'memorisation'; did you mean 'memorization'"):
+    with pytest.raises(ValueError, match="column 'memorisation'; did you mean 'memorization'"):
         kept_ids(dataclasses.replace(settings, scorer="memorisation"), split)
     rows[1:].to_csv(file, index=False)
     with pytest.raises(ValueError, match="1 files have no row"):

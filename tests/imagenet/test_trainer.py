@@ -68,7 +68,7 @@ def plain_pytorch(root: Path, settings: Settings, weights: str) -> tuple[Any, li
 
 def test_a_training_is_that_of_a_plain_loop(root: Path, weights: str, tmp_path: Path) -> None:
     """KD at the weights 0.5 and 0.9 of the medium-difficulty paper, tau^2, cosine; unreadable images count nowhere."""
-    settings = dataclasses.replace(SMALL, loss="kd", teacher_weights=weights, ce_weight=0.5, kd_weight=0.9)
+    settings = dataclasses.replace(SMALL, loss="kd", teacher_weights=weights, weighting="free(ce=0.5, kd=0.9)")
     row, network = trained(root, tmp_path, settings)
     model, losses = plain_pytorch(root, settings, weights)
     assert difference(network, model.state_dict()) < 1e-5
@@ -165,3 +165,12 @@ def test_hits_count_the_label_among_the_largest() -> None:
     assert hits(logits, torch.tensor([4, 5]), 5).tolist() == [False, False]
     assert hits(logits, torch.tensor([3, 4]), 5).tolist() == [True, True]
     assert hits(logits[:, :3], torch.tensor([0, 2]), 5).tolist() == [True, True], "fewer classes than five"
+
+
+def test_options_of_a_loss_reach_it(root: Path, weights: str, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SMALL, loss="dkd(warmup_epochs=0)", teacher_weights=weights)
+    row, plain = trained(root, tmp_path, settings)
+    assert row["loss"] == "dkd(warmup_epochs=0)"
+    (tmp_path / "weighted").mkdir()
+    other = dataclasses.replace(settings, loss="dkd(non_target_weight=1, warmup_epochs=0)")
+    assert difference(plain, trained(root, tmp_path / "weighted", other)[1]) > 1e-4
