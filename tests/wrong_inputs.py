@@ -154,7 +154,7 @@ def read(reader: Callable, text: str) -> Callable[[Path], object]:
 
 
 DIGIT_ROWS = "".join(f"{i},{i}.5\n" for i in range(1347))
-PROBS = Signals(probs=np.full((1, 2, 4, 3), 1 / 3), prob_epochs=np.array([2, 6]), correct=np.ones((1, 2, 4), bool))
+PROBS = Signals(early_probs=np.full((1, 4, 3), 1 / 3), correct=np.ones((1, 2, 4), bool))
 BLANK = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
 
 CALLS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -234,7 +234,7 @@ CALLS: dict[str, tuple[Callable[[Path], object], str]] = {
     # scorers
     "a signal that is not there": (
         scored("grand", PROBS),
-        "signals lack grad_norm; recorded: correct, probs, prob_epochs",
+        "signals lack grad_norm; recorded: correct, early_probs",
     ),
     "signals of unlike lengths": (
         lambda here: Signals(correct=np.ones((1, 2, 4), bool), margin=np.ones((1, 2, 5))),
@@ -245,7 +245,6 @@ CALLS: dict[str, tuple[Callable[[Path], object], str]] = {
         "did you mean 'hardest'? choose one of: zero, ",
     ),
     "when it is learned": (scored("epochs_to_learn", PROBS, until="last"), "choose one of: for_good, first"),
-    "an epoch not recorded": (scored("el2n", PROBS, epoch=3), "choose one of [2, 6], or 0, the first"),
     "no epochs": (
         scored("el2n_training", Signals(error=np.ones((1, 2, 4))), epochs=0),
         "looks at 1 epoch or more, not 0; choose",
@@ -264,7 +263,7 @@ CALLS: dict[str, tuple[Callable[[Path], object], str]] = {
         "choose one of: neutral, zero",
     ),
     "a margin of one class": (
-        scored("max_margin", Signals(probs=np.ones((1, 1, 4, 1)))),
+        scored("max_margin", Signals(early_probs=np.ones((1, 4, 1)))),
         "needs at least 2 classes; choose",
     ),
     # models and weights

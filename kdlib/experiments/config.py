@@ -102,6 +102,7 @@ class Run:
             choose(name, getattr(self, name), dict.fromkeys(choices(name)))
         for name in ("student", "teacher", *(("score_model",) if self.score_model else ())):
             models.check_name(getattr(self, name), name)
+        recipe.Recipe(**{f.name: getattr(self, f.name) for f in fields(recipe.Recipe)})
         _check_device(self.device)
         for name in ("teacher_recipe", "score_recipe"):
             object.__setattr__(self, name, _recipe_text(name, getattr(self, name)))

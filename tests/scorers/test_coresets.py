@@ -114,6 +114,6 @@ def test_craig_stands_for_all_gradients_better_than_chance() -> None:
     chance = [miss(keep_indices(rng(seed).random(120), 0.1, labels=y, rng=rng(seed))) for seed in range(100)]
     assert ours < min(chance)
     moved = s.late_probs.copy()
-    moved[:, :, y == 2] = g.dirichlet(np.ones(3), (2, 2, 40))
+    moved[:, y == 2] = g.dirichlet(np.ones(3), (2, 40))
     again = SCORERS["craig"](Signals(late_probs=moved, embedding=s.embedding), y, rng())
     assert np.array_equal(again[y != 2], scores[y != 2]) and not np.array_equal(again[y == 2], scores[y == 2])

@@ -446,25 +446,25 @@ def table(tmp_path: Path, text: str) -> Path:
 def test_released_scores_follow_the_files(tmp_path: Path) -> None:
     path = table(tmp_path, ",filename,score\n0,img_2.JPEG,0.2\n1,img_0.JPEG,-1.5\n2,img_1.JPEG,3\n")
     assert released_scores(path, NAMES).tolist() == [-1.5, 3.0, 0.2]
-    assert released_scores(path, NAMES[::-1], score_high="drop").tolist() == [-0.2, -3.0, 1.5]
-    assert released_scores(path, NAMES[:1], score_extra="ignore").tolist() == [-1.5]
+    assert released_scores(path, NAMES[::-1], high="drop").tolist() == [-0.2, -3.0, 1.5]
+    assert released_scores(path, NAMES[:1], extra="ignore").tolist() == [-1.5]
 
 
 def test_released_scores_by_folder_and_without_header(tmp_path: Path) -> None:
     path = table(tmp_path, "".join(f"{f},{i}.5\n" for i, f in enumerate(FILES)))
-    assert released_scores(path, FILES, score_parts=2).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
-    with pytest.raises(ValueError, match=r"3 files share a name \(try score_parts=2\)"):
+    assert released_scores(path, FILES, parts=2).tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    with pytest.raises(ValueError, match=r"3 files share a name \(try parts=2\)"):
         released_scores(path, FILES)
 
 
 def test_released_columns_are_named_or_told_apart(tmp_path: Path) -> None:
     path = table(tmp_path, "img,el2n,mem\n" + "".join(f"{n},{i},{-i}\n" for i, n in enumerate(NAMES)))
-    with pytest.raises(ValueError, match="any of el2n, mem could be the score_column"):
+    with pytest.raises(ValueError, match="any of el2n, mem could be the column"):
         released_scores(path, NAMES)
-    assert released_scores(path, NAMES, score_column="mem").tolist() == [0, -1, -2]
+    assert released_scores(path, NAMES, column="mem").tolist() == [0, -1, -2]
     with pytest.raises(ValueError, match="did you mean 'el2n'"):
-        released_scores(path, NAMES, score_column="el2")
-    with pytest.raises(ValueError, match="no column looks like the score_image"):
+        released_scores(path, NAMES, column="el2")
+    with pytest.raises(ValueError, match="no column looks like the image"):
         released_scores(table(tmp_path, "a,b\n1,2\n"), NAMES)
 
 
@@ -501,6 +501,6 @@ def test_a_released_file_that_is_no_table(tmp_path: Path, content: bytes) -> Non
 def test_released_choices(tmp_path: Path) -> None:
     path = table(tmp_path, "file,score\nimg_0.JPEG,1\n")
     with pytest.raises(ValueError, match="keep"):
-        released_scores(path, NAMES[:1], score_high="hard")
+        released_scores(path, NAMES[:1], high="hard")
     with pytest.raises(ValueError, match="no rows"):
         released_scores(table(tmp_path, "file,score\n"), NAMES)
