@@ -7,15 +7,27 @@ import logging
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from kdlib.utils import paths
 
 IPC_LIMIT = 90  # a socket's path may have about 100 characters; longer ones fall back to TCP
+
+
+SILENCE = 120.0
+"""Seconds without any work of a kernel in the middle of a cell after which it counts as stalled."""
+
+
+class Stalled(RuntimeError):
+    """A kernel has done its work and its answer got lost: rarely, under load, a message between processes does."""
 
 
 class LessonError(RuntimeError):
@@ -129,6 +141,7 @@ class Job:
         saved = self.scratch / "notebook.ipynb"
         tracker = Tracker(self)
         kernel = own_kernel(self.scratch, kernel_environment(self.scratch, preset))
+        watch = Watch(kernel, tracker)
         for chatty in ("papermill", "asyncio"):  # what they would say is in the LessonError
             logging.getLogger(chatty).setLevel(logging.CRITICAL)
         try:
@@ -147,8 +160,11 @@ class Job:
                 on_cell_executed=tracker.cell_executed,
             )
         except Exception as error:
+            if watch.stalled:
+                raise Stalled(f"{self.source.stem}: the kernel has been silent for {SILENCE:.0f} s") from error
             raise self.failure(_explain(error), saved) from error
         finally:
+            watch.stop()
             end(kernel)
         if skipped := [cell for cell in _code_cells(executed) if cell.execution_count is None]:
             raise self.failure(f"{len(skipped)} code cells did not run", saved)
@@ -184,6 +200,48 @@ def _explain(error: Exception) -> str:
     if isinstance(error, DeadKernelError):
         return "the kernel died (killed, or out of memory)"
     return f"{type(error).__name__}: {error}"
+
+
+class Watch(threading.Thread):
+    """Ends a kernel that neither works nor answers, so that its lesson can start again."""
+
+    def __init__(self, kernel: Any, tracker: Tracker, silence: float = SILENCE) -> None:
+        super().__init__(daemon=True)
+        self.kernel, self.tracker, self.silence = kernel, tracker, silence
+        self.stalled, self.over = False, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        seen, since = (-1.0, -1), time.monotonic()
+        while not self.over.wait(min(5.0, self.silence / 4)):
+            now = (round(self._work(), 1), self.tracker.done)
+            if now != seen or not self._processes():
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > self.silence:
+                self.stalled = True
+                end(self.kernel)
+                return
+
+    def _processes(self) -> list[psutil.Process]:
+        """The kernels that run, and what they have started."""
+        found: list[psutil.Process] = []
+        for manager in self.kernel.started:
+            with suppress(psutil.Error, AttributeError):
+                process = psutil.Process(manager.provisioner.process.pid)
+                found += [process, *process.children(recursive=True)]
+        return found
+
+    def _work(self) -> float:
+        """CPU seconds of these processes."""
+        total = 0.0
+        for process in self._processes():
+            with suppress(psutil.Error):
+                total += sum(process.cpu_times()[:2])
+        return total
+
+    def stop(self) -> None:
+        """The lesson is over."""
+        self.over.set()
 
 
 class Tracker:

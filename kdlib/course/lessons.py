@@ -6,6 +6,7 @@ temporary folder and its notebook to a temporary name; only when every cell has 
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdlib.course.execution import Job, LessonError
+from kdlib.course.execution import Job, LessonError, Stalled
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
 
 __all__ = ["LessonError", "Ran", "chosen_preset", "find", "names", "run_lesson"]
 
+ATTEMPTS = 3  # at a lesson whose kernel stalls
 PRESET_NAMES = ("smoke", "class", "laptop", "paper")
 
 
@@ -103,10 +105,20 @@ def run_lesson(
     target = Path(out) if out is not None else runs() / f"{run_name(source.stem, given)}.ipynb"
     figures = Path(figures) if figures is not None else default_figures(target, given)
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="kdlib-") as scratch:
-        job = Job(source, nb, given, target, Path(scratch), progress, expect_seconds)
-        executed = job.execute(preset or given.get("preset"))
-        made = _publish(Path(scratch) / "figures", figures)
+    for attempt in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory(prefix="kdlib-") as scratch:
+            job = Job(source, copy.deepcopy(nb), given, target, Path(scratch), progress, expect_seconds)
+            try:
+                executed = job.execute(preset or given.get("preset"))
+            except Stalled as problem:
+                if attempt + 1 == ATTEMPTS:
+                    raise LessonError(
+                        f"lesson {source.stem} failed: {problem}, {ATTEMPTS} times", job.failed
+                    ) from problem
+                progress(f"{problem}; the lesson starts again")
+                continue
+            made = _publish(Path(scratch) / "figures", figures)
+            break
     notebooks.write(notebooks.clean(executed, keep_injected=bool(given)), target)
     job.failed.unlink(missing_ok=True)
     return Ran(source.stem, target, figures, made, time.monotonic() - start)

@@ -15,7 +15,7 @@ import nbformat
 import psutil
 import pytest
 
-from kdlib.course import lessons, notebooks, report, suite
+from kdlib.course import execution, lessons, notebooks, report, suite
 from kdlib.course.lessons import LessonError, chosen_preset, run_lesson
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -426,3 +426,13 @@ def test_parameters():
     for name, text in {"seed": "x", "balanced": "maybe", "fraction": "[1]"}.items():
         with pytest.raises(ValueError, match=f"parameter '{name}' must be"):
             notebooks.parse_parameter(name, text, found)
+
+
+def test_a_kernel_whose_answer_got_lost_is_ended_and_the_lesson_starts_again(tmp_path, monkeypatch):
+    """The first execution meets a kernel that seems silent at once; the second one is left alone."""
+    real, silences = execution.Watch, iter([0.0, 120.0])
+    monkeypatch.setattr(execution, "Watch", lambda kernel, tracker: real(kernel, tracker, next(silences)))
+    monkeypatch.setattr(real, "_work", lambda self: 0.0)
+    said = []
+    ran = lessons.run_lesson(str(FIXTURES / "good.ipynb"), out=tmp_path / "o.ipynb", progress=said.append)
+    assert ran.notebook.exists() and any("the lesson starts again" in line for line in said)
