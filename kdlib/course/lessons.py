@@ -105,23 +105,26 @@ def run_lesson(
     target = Path(out) if out is not None else runs() / f"{run_name(source.stem, given)}.ipynb"
     figures = Path(figures) if figures is not None else default_figures(target, given)
     start = time.monotonic()
-    for attempt in range(ATTEMPTS):
-        with tempfile.TemporaryDirectory(prefix="kdlib-") as scratch:
-            job = Job(source, copy.deepcopy(nb), given, target, Path(scratch), progress, expect_seconds)
-            try:
-                executed = job.execute(preset or given.get("preset"))
-            except Stalled as problem:
-                if attempt + 1 == ATTEMPTS:
-                    raise LessonError(
-                        f"lesson {source.stem} failed: {problem}, {ATTEMPTS} times", job.failed
-                    ) from problem
-                progress(f"{problem}; the lesson starts again")
-                continue
-            made = _publish(Path(scratch) / "figures", figures)
+    for attempt in range(1, ATTEMPTS + 1):
+        job = Job(source, copy.deepcopy(nb), given, target, Path(), progress, expect_seconds)
+        try:
+            executed, made = _executed(job, preset or given.get("preset"), figures)
             break
+        except Stalled as problem:
+            if attempt == ATTEMPTS:
+                raise LessonError(f"lesson failed {attempt} times: {problem}", job.failed) from problem
+            progress(f"{problem}; the lesson starts again")
     notebooks.write(notebooks.clean(executed, keep_injected=bool(given)), target)
     job.failed.unlink(missing_ok=True)
     return Ran(source.stem, target, figures, made, time.monotonic() - start)
+
+
+def _executed(job: Job, preset: str | None, figures: Path) -> tuple[Any, tuple[str, ...]]:
+    """The executed notebook and the figures that it published."""
+    with tempfile.TemporaryDirectory(prefix="kdlib-") as scratch:
+        job.scratch = Path(scratch)
+        executed = job.execute(preset)
+        return executed, _publish(job.scratch / "figures", figures)
 
 
 def given_parameters(nb: Any, parameters: Mapping[str, Any], preset: str | None) -> dict[str, Any]:

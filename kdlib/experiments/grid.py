@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,11 +24,12 @@ import pandas as pd
 from kdlib.experiments import backends as executors
 from kdlib.experiments import worker_pool as processes
 from kdlib.experiments.backends import Job, Outcome, Work
+from kdlib.experiments.rows import check_output, export_rows, load_rows
 from kdlib.store.artefacts import Store, StoreError, key
-from kdlib.store.artefacts import export_rows as _export
 from kdlib.store.serialisation import plain
-from kdlib.utils import paths
 from kdlib.utils.errors import choose
+
+__all__ = ["SweepError", "check_output", "export_rows", "load_rows", "points", "sweep", "sweep_runs"]
 
 EXPERIMENT = "kdlib.experiments.run"
 """The module that says what a run is; tests sweep over another one."""
@@ -323,51 +322,3 @@ def _failures(failed: list[dict], good: int, names: list[str]) -> str:
     lines = [f"{len(failed)} of {len(failed) + good} runs failed; the other {good} are stored"]
     lines += [f"  {_named(entry['run'], names)}: {entry['error']}" for entry in failed[:10]]
     return "\n".join(lines + (["  ..."] if len(failed) > 10 else []))
-
-
-def _results(name: str | Path) -> Path:
-    """`data/results/NAME.jsonl` for a plain name, else the path itself."""
-    path = Path(name)
-    return path if path.suffix or path.parent != Path() else paths.data() / "results" / f"{name}.jsonl"
-
-
-def _as_csv(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_csv(path, index=False)
-
-
-def _as_parquet(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_parquet(path, index=False)
-
-
-WRITERS: dict[str, Any] = {".jsonl": None, ".csv": _as_csv, ".parquet": _as_parquet}
-
-
-def check_output(name: str | Path) -> None:
-    """ValueError for a file that cannot be written to, or whose suffix says no known form."""
-    path = _results(name)
-    choose("suffix of an output file", path.suffix, WRITERS)
-    if path.exists() and (path.is_symlink() or not path.is_file()):
-        raise ValueError(f"{path} is not a plain file; name another one")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise ValueError(f"{path} cannot be written; make {folder} writable or name another place")
-
-
-def export_rows(rows: pd.DataFrame | Iterable[dict], name: str | Path) -> Path:
-    """Write rows to `data/results/NAME.jsonl`, or to a path in the form of its suffix (see WRITERS); returns the path."""
-    path = _results(name)
-    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
-    if writer := choose("suffix of an output file", path.suffix, WRITERS):
-        writer(pd.DataFrame(records), path)
-    else:
-        _export(({str(column): value for column, value in row.items()} for row in records), path)
-    return path
-
-
-def load_rows(name: str | Path) -> pd.DataFrame:
-    """The rows of `data/results/NAME.jsonl` (or of a path). FileNotFoundError names the files there are."""
-    path = _results(name)
-    if not path.is_file():
-        there = ", ".join(sorted(other.stem for other in path.parent.glob("*.jsonl"))) or "none"
-        raise FileNotFoundError(f"no rows at {path}; results in that folder: {there}")
-    return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines() if line.strip()])

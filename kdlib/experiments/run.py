@@ -7,194 +7,45 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from torch import OutOfMemoryError, Tensor, nn
+from torch import OutOfMemoryError, nn
 
 from kdlib import __version__
-from kdlib.data.augment import normalise
 from kdlib.data.core import Dataset
-from kdlib.data.tables import read_kept
-from kdlib.experiments import teachers
+from kdlib.experiments.checks import check
 from kdlib.experiments.config import Run, as_run
 from kdlib.experiments.fingerprint import (
-    centre_of,
     dataset_of,
     describe,
     needed_signals,
     needs_teacher,
     recording,
-    released_table,
     rule_of,
     scored_runs,
     scorer_of,
-    scorer_options,
     student_recipe,
     teacher_runs,
 )
-from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES, WEIGHTINGS
-from kdlib.losses.reshape import class_std, logit_loss
-from kdlib.models import build
-from kdlib.selection import class_quotas, kept_count
+from kdlib.experiments.objective import Objective, TeacherSide, build_student
+from kdlib.experiments.samples import kept_samples, workshop
 from kdlib.store.artefacts import Store, key
 from kdlib.training.checkpoint import StoredCheckpoint
-from kdlib.training.evaluate import predict
-from kdlib.training.logit_cache import LogitCache, cache_folder
-from kdlib.training.loop import FeatureTerm, Member, Trained, train_batched
+from kdlib.training.loop import Member, Trained, train_batched
 from kdlib.training.recipe import precision_used
-from kdlib.training.reference_runs import Arrays, Workshop, load_model, model_of, networks, stackable
-from kdlib.training.signals import cost_of, record, sources
+from kdlib.training.reference_runs import Arrays, Workshop, load_model, model_of, stackable
+from kdlib.training.signals import cost_of, sources
 from kdlib.utils import seeds
-from kdlib.utils.calls import accepted, accepts, options_of, split_call
 from kdlib.utils.devices import resolve_device
 
-log = logging.getLogger(__name__)
-RECORD_BYTES = 9  # a `Recorder`'s for each sample and epoch
-
-
-# -- which samples
-
-
-def workshop(r: Run, store: Store) -> Workshop:
-    """Where the run's reference runs are trained and kept."""
-    return Workshop(
-        dataset_of(r),
-        store,
-        r.device,
-        checkpoint=lambda description, extra, entry: StoredCheckpoint(store, description, extra, aims=[entry]),
-        released=functools.partial(teachers.shipped, dataset_of(r)),
-        keep=lambda samples: kept_samples(r, store, r.teacher_fraction),
-    )
-
-
-def kept_samples(r: Run, store: Store, fraction: float | None = None) -> np.ndarray:
-    """Sorted ids (n,) of the training samples that the run keeps, or that its rule keeps at another fraction.
-
-    The run's seed draws ties and random scores. A dynamic rule keeps all samples and chooses among them later.
-    """
-    data = dataset_of(r)
-    if r.kept_file:
-        return read_kept(r.kept_file, data)
-    if rule_of(r).dynamic:
-        return np.arange(len(data.train_y))
-    rng = seeds.stream(r.seed, "subset")
-    signals = record(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
-    if "released" in scorer_of(r).needed(**_options_for_needs(r)):
-        signals = dataclasses.replace(signals, released=released_table(r)[0])
-    scores = scorer_of(r)(signals, data.train_y.numpy(), rng, **scorer_options(r))
-    _warn_of_ties(r, scores)
-    return _apply_rule(r, scores, r.fraction if fraction is None else fraction, signals, rng)
-
-
-def _options_for_needs(r: Run) -> dict[str, Any]:
-    return scorer_options(r) if callable(scorer_of(r).needs) else {}
-
-
-def _apply_rule(r: Run, scores: np.ndarray, fraction: float, signals: Any, rng: np.random.Generator) -> np.ndarray:
-    data, (_, options) = dataset_of(r), r.method("selection")
-    balanced = r.class_balanced is not False and not data.is_regression
-    supplied = {
-        "centre": centre_of(r),
-        "labels": data.train_y.numpy() if balanced else None,
-        "signals": signals,
-        "rng": rng,
-    }
-    rule = rule_of(r).fn
-    return rule(scores, fraction, **accepted(rule, supplied), **options)
-
-
-def _warn_of_ties(r: Run, scores: np.ndarray) -> None:
-    _, counts = np.unique(scores, return_counts=True)
-    if counts.max() > len(scores) / 2:
-        share = 100 * counts.max() / len(scores)
-        log.warning("scorer %s gives one score to %.0f%% of the samples; ties are drawn at random", r.scorer, share)
-
-
-# -- the loss
-
-
-class Objective:
-    """The run's loss on logits as training calls it: (B,K), (B,K) or None, (B,) -> nats (B,)."""
-
-    def __init__(self, r: Run, class_std: Tensor | None, epoch: float | None = None) -> None:
-        self.run, self.class_std, self.epoch = r, class_std, epoch
-        self.name, self.options = r.method("loss")
-        self.reshape, self.reshape_options = r.method("reshape")
-        rule, options = r.method("weighting")
-        self.weights = WEIGHTINGS[rule](r.alpha, **options)
-
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor) -> Tensor:
-        if self.name in REGRESSION_LOSSES:
-            function = REGRESSION_LOSSES[self.name]
-            return function(student, teacher, labels, **accepted(function, {"alpha": self.run.alpha}), **self.options)
-        if self.name == "cross_entropy":
-            return logit_loss(student, None, labels, loss="cross_entropy")
-        supplied = {"alpha": self.run.alpha, "tau": self.run.tau, "weighting": self.weights, "epoch": self.epoch}
-        names = {"loss": self.name, "reshape": self.reshape, "class_std": self.class_std}
-        return logit_loss(student, teacher, labels, **names, **supplied, **self.options)  # type: ignore[arg-type]
-
-    def at_epoch(self, epoch: float) -> Objective:
-        """The same loss in the given epoch (1-based); one that does not warm up, or has done so, is the same object."""
-        function = LOSSES.get(self.name)
-        if function is None or not accepts(function, "warmup_epochs"):
-            return self
-        last = self.options.get("warmup_epochs", options_of(function)["warmup_epochs"])
-        return Objective(self.run, self.class_std, epoch) if epoch < last else self
-
-
-# -- the teacher
-
-
-class TeacherSide:
-    """What runs that train side by side share: the frozen teacher, its cached logits, its test accuracy and its cost."""
-
-    def __init__(self, r: Run, store: Store) -> None:
-        shop, runs = workshop(r, store), teacher_runs(r)
-        self.run, self.data = r, shop.data
-        trained = networks(runs, shop)
-        self.model = model_of(runs.model, trained, shop.data, shop.torch_device)
-        self.accuracy, self.seconds = float(trained["test_acc"][0]), float(trained["seconds"][0])
-        self.images = int(trained["images"][0])
-        folder = cache_folder(store, self.model, self.data, r.augment) if r.cache_logits else None
-        self.logits = LogitCache(self.model, self.data, r.augment, folder)
-
-    @cached_property
-    def class_std(self) -> Tensor:
-        """k_c of the medium-difficulty paper (Eq. 4) over the full training set, clean views."""
-        logits = predict(self.model, self.data.train_x, self.data)
-        return class_std(logits, self.data.train_y.to(logits.device), self.data.num_classes)
-
-    def feature_term(self, r: Run, count: int) -> FeatureTerm:
-        """The module of the run's feature loss for `count` kept samples."""
-        return feature_term(r, self.model, count).to(self.logits.device)
-
-
-def feature_term(r: Run, teacher: nn.Module, count: int) -> FeatureTerm:
-    """The run's feature loss, built from the shapes that student and teacher give to one batch; ValueError if it cannot be."""
-    name, options = r.method("feature_loss")
-    entry, data = FEATURE_LOSSES[name], dataset_of(r)
-    x = normalise(data.train_x[:4], data.mean, data.std).to(next(teacher.parameters()).device)
-    student = build_student(r, data).to(x.device).eval()
-    with torch.no_grad():
-        shapes = student.features(x, entry.preact), teacher.features(x, entry.preact)  # type: ignore[operator]
-    seed = seeds.integer(r.seed, "loss") % 2**31
-    module = entry.make(*shapes, num_samples=count, num_classes=data.num_classes, seed=seed, **options)
-    return FeatureTerm(module, teacher, r.beta, entry.preact)
-
-
-def build_student(r: Run, data: Dataset) -> Any:
-    """The student with the initial weights of the run's seed."""
-    channels = data.image_shape[0]
-    return build(r.student, data.num_classes, channels, data.image_shape[1:], seed=seeds.integer(r.seed, "init"))
-
+__all__ = [
+    "Objective", "TeacherSide", "batch_key", "build_student", "check", "describe", "kept_samples", "load_student",
+    "load_teacher", "needed_artefacts", "run", "student_of", "train_together", "workshop",
+]  # fmt: skip
 
 # -- runs side by side
 
@@ -372,76 +223,6 @@ def load_teacher(r: Run | Mapping[str, Any], store: Store | str | None = None) -
 
 
 # -- what a sweep asks
-
-
-def check(r: Run) -> None:
-    """ValueError for what cannot work with this dataset, these networks or this machine, before anything is trained."""
-    data = dataset_of(r)
-    _check_loss(r, data)
-    _check_device(r.device)
-    _check_memory(r, data)
-    for name in {
-        r.student,
-        *([r.teacher] if needs_teacher(r) else []),
-        *([scored_runs(r).model] if needed_signals(r) else []),
-    }:
-        _check_network(name, data.num_classes, data.image_shape)
-    describe(r)  # reads a score table and a list of kept samples
-    if r.kept_file:
-        read_kept(r.kept_file, data)
-    elif "labels" in rule_of(r).arguments and r.class_balanced is not False and not data.is_regression:
-        class_quotas(data.train_y.numpy(), r.fraction)
-    else:
-        kept_count(len(data.train_y), r.fraction)
-    if r.feature_loss != "none":
-        _check_feature_loss(r.feature_loss, r.student, r.teacher, data.num_classes, data.image_shape)
-
-
-def _check_loss(r: Run, data: Dataset) -> None:
-    if data.is_regression == (r.method("loss")[0] in REGRESSION_LOSSES):
-        return
-    fitting = ", ".join(REGRESSION_LOSSES if data.is_regression else LOSSES)
-    kind = "has a continuous target" if data.is_regression else "has classes"
-    raise ValueError(f"loss {r.loss} does not fit dataset {r.dataset}, which {kind}; choose one of: {fitting}")
-
-
-def _check_device(device: str) -> None:
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {device}: no GPU can be used here; choose cpu or auto")
-    number = int(device.partition(":")[2] or 0)
-    if device.startswith("cuda") and number >= torch.cuda.device_count():
-        raise ValueError(f"device {device}: there are {torch.cuda.device_count()} GPUs here, counted from cuda:0")
-
-
-@functools.lru_cache(maxsize=256)
-def _check_network(name: str, num_classes: int, image_shape: tuple[int, int, int]) -> None:
-    build(name, num_classes, image_shape[0], image_shape[1:])
-
-
-def _check_memory(r: Run, data: Dataset) -> None:
-    """What a training records is one row a sample and epoch; refuse what cannot fit into memory."""
-    if not hasattr(os, "sysconf") or not needed_signals(r):
-        return
-    runs = scored_runs(r)
-    wanted = len(runs.seeds) * runs.recipe.epochs * len(data.train_y) * RECORD_BYTES
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if wanted > there:
-        raise ValueError(
-            f"recording {len(runs.seeds)} trainings of {runs.recipe.epochs} epochs takes {wanted / 1e9:.0f} GB, and there "
-            f"are {there / 1e9:.0f}; take fewer by score_runs or score_recipe"
-        )
-
-
-@functools.lru_cache(maxsize=64)
-def _check_feature_loss(
-    loss: str, student: str, teacher: str, num_classes: int, image_shape: tuple[int, int, int]
-) -> None:
-    name, options = split_call(loss)
-    x, entry = torch.zeros(2, *image_shape), FEATURE_LOSSES[name]
-    networks = [build(one, num_classes, image_shape[0], image_shape[1:]).eval() for one in (student, teacher)]
-    with torch.no_grad():
-        shapes = [network.features(x, entry.preact) for network in networks]
-    entry.make(*shapes, num_samples=num_classes * 2, num_classes=num_classes, seed=0, **options)
 
 
 def needed_artefacts(r: Run) -> list[tuple[str, dict]]:

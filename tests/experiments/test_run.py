@@ -285,7 +285,7 @@ def test_free_weights_reach_the_loss() -> None:
 
 def test_class_std_is_computed_once_for_runs_side_by_side(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr("kdlib.experiments.run.class_std", lambda *a: calls.append(1) or class_std(*a))  # type: ignore[func-returns-value]
+    monkeypatch.setattr("kdlib.experiments.objective.class_std", lambda *a: calls.append(1) or class_std(*a))  # type: ignore[func-returns-value]
     rules = ("classwise_std", "classwise_std_dataset_mean")
     runs = [Run(**SHORT, reshape=rule, tau=tau) for rule in rules for tau in (2.0, 4.0)]
     rows = train_together(runs, store)

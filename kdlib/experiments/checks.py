@@ -1,0 +1,89 @@
+"""What cannot work with a dataset, networks or this machine is refused before anything is trained."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import torch
+
+from kdlib.data.core import Dataset
+from kdlib.data.tables import read_kept
+from kdlib.experiments.config import Run
+from kdlib.experiments.fingerprint import dataset_of, describe, needed_signals, needs_teacher, rule_of, scored_runs
+from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES
+from kdlib.models import build
+from kdlib.selection import class_quotas, kept_count
+from kdlib.utils.calls import split_call
+
+RECORD_BYTES = 9  # a `Recorder`'s for each sample and epoch
+
+
+def check(r: Run) -> None:
+    """ValueError for what cannot work with this dataset, these networks or this machine, before anything is trained."""
+    data = dataset_of(r)
+    _check_loss(r, data)
+    _check_device(r.device)
+    _check_memory(r, data)
+    for name in {
+        r.student,
+        *([r.teacher] if needs_teacher(r) else []),
+        *([scored_runs(r).model] if needed_signals(r) else []),
+    }:
+        _check_network(name, data.num_classes, data.image_shape)
+    describe(r)  # reads a score table and a list of kept samples
+    if r.kept_file:
+        read_kept(r.kept_file, data)
+    elif "labels" in rule_of(r).arguments and r.class_balanced is not False and not data.is_regression:
+        class_quotas(data.train_y.numpy(), r.fraction)
+    else:
+        kept_count(len(data.train_y), r.fraction)
+    if r.feature_loss != "none":
+        _check_feature_loss(r.feature_loss, r.student, r.teacher, data.num_classes, data.image_shape)
+
+
+def _check_loss(r: Run, data: Dataset) -> None:
+    if data.is_regression == (r.method("loss")[0] in REGRESSION_LOSSES):
+        return
+    fitting = ", ".join(REGRESSION_LOSSES if data.is_regression else LOSSES)
+    kind = "has a continuous target" if data.is_regression else "has classes"
+    raise ValueError(f"loss {r.loss} does not fit dataset {r.dataset}, which {kind}; choose one of: {fitting}")
+
+
+def _check_device(device: str) -> None:
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {device}: no GPU can be used here; choose cpu or auto")
+    number = int(device.partition(":")[2] or 0)
+    if device.startswith("cuda") and number >= torch.cuda.device_count():
+        raise ValueError(f"device {device}: there are {torch.cuda.device_count()} GPUs here, counted from cuda:0")
+
+
+@functools.lru_cache(maxsize=256)
+def _check_network(name: str, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+    build(name, num_classes, image_shape[0], image_shape[1:])
+
+
+def _check_memory(r: Run, data: Dataset) -> None:
+    """What a training records is one row a sample and epoch; refuse what cannot fit into memory."""
+    if not hasattr(os, "sysconf") or not needed_signals(r):
+        return
+    runs = scored_runs(r)
+    wanted = len(runs.seeds) * runs.recipe.epochs * len(data.train_y) * RECORD_BYTES
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > there:
+        raise ValueError(
+            f"recording {len(runs.seeds)} trainings of {runs.recipe.epochs} epochs takes {wanted / 1e9:.0f} GB, and there "
+            f"are {there / 1e9:.0f}; take fewer by score_runs or score_recipe"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _check_feature_loss(
+    loss: str, student: str, teacher: str, num_classes: int, image_shape: tuple[int, int, int]
+) -> None:
+    name, options = split_call(loss)
+    x, entry = torch.zeros(2, *image_shape), FEATURE_LOSSES[name]
+    networks = [build(one, num_classes, image_shape[0], image_shape[1:]).eval() for one in (student, teacher)]
+    with torch.no_grad():
+        shapes = [network.features(x, entry.preact) for network in networks]
+    entry.make(*shapes, num_samples=num_classes * 2, num_classes=num_classes, seed=0, **options)

@@ -1,0 +1,88 @@
+"""Which samples a run keeps, and the workshop where what it needs is trained and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from typing import Any
+
+import numpy as np
+
+from kdlib.data.tables import read_kept
+from kdlib.experiments import teachers
+from kdlib.experiments.config import Run
+from kdlib.experiments.fingerprint import (
+    centre_of,
+    dataset_of,
+    needed_signals,
+    recording,
+    released_table,
+    rule_of,
+    scored_runs,
+    scorer_of,
+    scorer_options,
+)
+from kdlib.store.artefacts import Store
+from kdlib.training.checkpoint import StoredCheckpoint
+from kdlib.training.reference_runs import Workshop
+from kdlib.training.signals import record
+from kdlib.utils import seeds
+from kdlib.utils.calls import accepted
+
+log = logging.getLogger(__name__)
+
+
+def workshop(r: Run, store: Store) -> Workshop:
+    """Where the run's reference runs are trained and kept."""
+    return Workshop(
+        dataset_of(r),
+        store,
+        r.device,
+        checkpoint=lambda description, extra, entry: StoredCheckpoint(store, description, extra, aims=[entry]),
+        released=functools.partial(teachers.shipped, dataset_of(r)),
+        keep=lambda samples: kept_samples(r, store, r.teacher_fraction),
+    )
+
+
+def kept_samples(r: Run, store: Store, fraction: float | None = None) -> np.ndarray:
+    """Sorted ids (n,) of the training samples that the run keeps, or that its rule keeps at another fraction.
+
+    The run's seed draws ties and random scores. A dynamic rule keeps all samples and chooses among them later.
+    """
+    data = dataset_of(r)
+    if r.kept_file:
+        return read_kept(r.kept_file, data)
+    if rule_of(r).dynamic:
+        return np.arange(len(data.train_y))
+    rng = seeds.stream(r.seed, "subset")
+    signals = record(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
+    if "released" in scorer_of(r).needed(**_options_for_needs(r)):
+        signals = dataclasses.replace(signals, released=released_table(r)[0])
+    scores = scorer_of(r)(signals, data.train_y.numpy(), rng, **scorer_options(r))
+    _warn_of_ties(r, scores)
+    return _apply_rule(r, scores, r.fraction if fraction is None else fraction, signals, rng)
+
+
+def _options_for_needs(r: Run) -> dict[str, Any]:
+    return scorer_options(r) if callable(scorer_of(r).needs) else {}
+
+
+def _apply_rule(r: Run, scores: np.ndarray, fraction: float, signals: Any, rng: np.random.Generator) -> np.ndarray:
+    data, (_, options) = dataset_of(r), r.method("selection")
+    balanced = r.class_balanced is not False and not data.is_regression
+    supplied = {
+        "centre": centre_of(r),
+        "labels": data.train_y.numpy() if balanced else None,
+        "signals": signals,
+        "rng": rng,
+    }
+    rule = rule_of(r).fn
+    return rule(scores, fraction, **accepted(rule, supplied), **options)
+
+
+def _warn_of_ties(r: Run, scores: np.ndarray) -> None:
+    _, counts = np.unique(scores, return_counts=True)
+    if counts.max() > len(scores) / 2:
+        share = 100 * counts.max() / len(scores)
+        log.warning("scorer %s gives one score to %.0f%% of the samples; ties are drawn at random", r.scorer, share)
