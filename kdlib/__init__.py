@@ -20,6 +20,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _HOME = {
     "Run": "experiments.config",
     "run": "experiments.run",
+    "load_student": "experiments.run",
+    "load_teacher": "experiments.run",
+    "student_of": "experiments.run",
     "PRESETS": "experiments.config",
     "sweep": "experiments.grid",
     "load_rows": "experiments.grid",
