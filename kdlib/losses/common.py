@@ -44,7 +44,13 @@ class LearnedLoss(nn.Module):
 
     A method writes `setup(student, teacher, *, <its options>)`, which checks the pair and draws the parameters, and
     `forward`. TypeError for an option that the method does not have, ValueError as `setup` says.
+
+    initial_epochs: epochs of a stage before the training, in which only `initial` is minimised (RepDistiller trains AB,
+    FSP and the paraphraser of FT so for 30 epochs); 0, and the method acts throughout. A method with such a stage takes
+    `initial_epochs` as an option of `setup`, and `main_stage` says what changes when the stage is over.
     """
+
+    initial_epochs: int = 0
 
     def __init__(
         self, student: Features, teacher: Features, *, num_samples: int, num_classes: int, seed: int, **options: Any
@@ -56,6 +62,28 @@ class LearnedLoss(nn.Module):
 
     def setup(self, *args: Any, **options: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no setup")
+
+    def initial(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
+        """The loss of the initial stage, a scalar: that of the training, unless a method says otherwise."""
+        return self(student, teacher, labels, index)
+
+    def main_stage(self) -> None:
+        """Called when the initial stage is over."""
+
+
+class StagedLoss(LearnedLoss):
+    """A method that may have an initial stage; `stage_over` is set when it is over (AB and FSP then add nothing)."""
+
+    stage_over = False
+
+    def main_stage(self) -> None:
+        self.stage_over = True
+
+    def check_initial(self, initial_epochs: int) -> None:
+        """Set the length of the stage; ValueError for a negative one."""
+        if initial_epochs < 0:
+            raise ValueError(f"initial_epochs must be at least 0, got {initial_epochs}")
+        self.initial_epochs = initial_epochs
 
 
 def after_stem(features: Features) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlib.losses.common import BatchNorm, LearnedLoss, need_space, pool_to_smaller
+from kdlib.losses.common import BatchNorm, StagedLoss, need_space, pool_to_smaller
 from kdlib.models.features import Features
 
 
@@ -68,19 +68,27 @@ class Translator(nn.Module):
         return self.encoder(x)
 
 
-class FT(LearnedLoss):
+class FT(StagedLoss):
     """Factor transfer on the last map, plus `reconstruction_weight` times the paraphraser's reconstruction error.
 
-    The paper first trains the paraphraser for 30 epochs, then freezes it. Here both learn together: the paraphraser by
-    its mean squared reconstruction error alone, the translator by the factor loss alone. The factor has `rate` = 0.5 of
+    The paper first trains the paraphraser for 30 epochs, then freezes it: `initial_epochs=30`. Without such a stage both
+    learn together: the paraphraser by its mean squared reconstruction error alone, the translator by the factor loss
+    alone. The factor has `rate` = 0.5 of
     the teacher's channels. The default weight 1/200 times the tuned beta of 200 gives the reconstruction a weight of 1.
 
     ValueError where the maps are 1x1 (the factor loss is then constant) or the teacher has fewer than 1/rate channels.
     """
 
     def setup(
-        self, student: Features, teacher: Features, *, rate: float = 0.5, reconstruction_weight: float = 1 / 200
+        self,
+        student: Features,
+        teacher: Features,
+        *,
+        rate: float = 0.5,
+        reconstruction_weight: float = 1 / 200,
+        initial_epochs: int = 0,
     ) -> None:
+        self.check_initial(initial_epochs)
         s, t = student.maps[-1], teacher.maps[-1]
         need_space([(s, t)], "factor transfer")
         factors = int(t.shape[1] * rate)
@@ -90,8 +98,20 @@ class FT(LearnedLoss):
         self.translator = Translator(s.shape[1], factors)
         self.reconstruction_weight = reconstruction_weight
 
+    def initial(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
+        """The paraphraser's mean squared reconstruction error."""
+        target = teacher.maps[-1].detach()
+        return F.mse_loss(self.paraphraser(target)[1], target)
+
+    def main_stage(self) -> None:
+        """The paraphraser is frozen from now on."""
+        super().main_stage()
+        self.paraphraser.requires_grad_(False)
+
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
         target = teacher.maps[-1].detach()
         factor, reconstruction = self.paraphraser(target)
         transfer = factor_transfer(self.translator(student.maps[-1]), factor.detach())
+        if self.stage_over:
+            return transfer
         return transfer + self.reconstruction_weight * F.mse_loss(reconstruction, target)

@@ -19,7 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlib.losses.common import LearnedLoss, Regressor, after_stem, need_space, pair_maps, pool_to_smaller
+from kdlib.losses.common import (
+    LearnedLoss,
+    Regressor,
+    StagedLoss,
+    after_stem,
+    need_space,
+    pair_maps,
+    pool_to_smaller,
+)
 from kdlib.models.features import Features
 
 Maps = Sequence[Tensor]
@@ -122,13 +130,14 @@ def make_neuron_selectivity(
     return MapLoss(neuron_selectivity)
 
 
-class FSP(LearnedLoss):
-    """FSP on all maps (see `flow`). RepDistiller runs it as a 30-epoch first stage; here it is a term of the loss.
+class FSP(StagedLoss):
+    """FSP on all maps (see `flow`), a term of the loss; with `initial_epochs` (30 in RepDistiller) a first stage instead.
 
     ValueError unless student and teacher have the same number (at least 2) of maps with the same channels.
     """
 
-    def setup(self, student: Features, teacher: Features) -> None:
+    def setup(self, student: Features, teacher: Features, *, initial_epochs: int = 0) -> None:
+        self.check_initial(initial_epochs)
         channels = [[m.shape[1] for m in features.maps] for features in (student, teacher)]
         if channels[0] != channels[1] or len(channels[0]) < 2:
             raise ValueError(
@@ -137,6 +146,8 @@ class FSP(LearnedLoss):
             )
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
+        if self.stage_over:
+            return student.logits.new_zeros(())
         return flow(student.maps, [m.detach() for m in teacher.maps]).sum()
 
 
@@ -160,16 +171,18 @@ class FitNets(LearnedLoss):
         return hint_error(self.regressor(self.hint(student)), target)
 
 
-class AB(LearnedLoss):
+class AB(StagedLoss):
     """AB (see `activation_boundary`) with a connector per layer: identity where shapes agree, else conv + BatchNorm.
 
     Made for maps before their ReLU. After a ReLU the teacher's sign is the same, but a dead student unit behind an
-    identity connector gets no gradient. RepDistiller runs AB as a 30-epoch first stage; here it is a term of the loss.
+    identity connector gets no gradient. AB is a term of the loss; with `initial_epochs` (30 in RepDistiller) a first
+    stage instead.
 
     ValueError unless student and teacher have equally many maps.
     """
 
-    def setup(self, student: Features, teacher: Features) -> None:
+    def setup(self, student: Features, teacher: Features, *, initial_epochs: int = 0) -> None:
+        self.check_initial(initial_epochs)
         counts = len(after_stem(student)), len(after_stem(teacher))
         if counts[0] != counts[1]:
             raise ValueError(
@@ -187,6 +200,8 @@ class AB(LearnedLoss):
         return activation_boundary([c(s) for c, s, _ in triples], targets, margin)
 
     def forward(self, student: Features, teacher: Features, labels: Tensor, index: Tensor) -> Tensor:
+        if self.stage_over:
+            return student.logits.new_zeros(())
         return self.per_layer(after_stem(student), [m.detach() for m in after_stem(teacher)]).sum()
 
 

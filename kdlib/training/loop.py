@@ -23,6 +23,7 @@ from kdlib.selection.infobatch import InfoBatch
 from kdlib.training.batched import Stack
 from kdlib.training.cuda_graphs import GraphedStep
 from kdlib.training.evaluate import accuracy, predict
+from kdlib.training.feature_term import FeatureTerm
 from kdlib.training.recipe import OPTIMISERS, Recipe, precision_used
 from kdlib.training.recorder import Recorder
 from kdlib.utils import seeds
@@ -53,23 +54,6 @@ class Member:
     augment_seed: int | None = None
     feature_term: FeatureTerm | None = None
     sampler: InfoBatch | None = None
-
-
-class FeatureTerm(nn.Module):
-    """`weight * module(student features, teacher features, labels, positions)`, the teacher frozen and in eval mode.
-
-    `preact`: the loss reads maps before their last ReLU (AB).
-    """
-
-    def __init__(self, module: nn.Module, teacher: nn.Module, weight: float, preact: bool = False) -> None:
-        super().__init__()
-        self.module, self.weight, self.preact = module, weight, preact
-        self.__dict__["teacher"] = teacher.eval()  # kept out of .parameters(): it is not trained
-
-    def forward(self, x: Tensor, student: Any, labels: Tensor, positions: Tensor) -> Tensor:
-        with torch.no_grad():
-            teacher = self.__dict__["teacher"].features(x, self.preact)
-        return self.weight * self.module(student, teacher, labels, positions)
 
 
 @dataclass
@@ -110,6 +94,7 @@ class Loop:
         self.optimiser = OPTIMISERS[recipe.optimiser](parameters, recipe, rate)
         self.groups: list[tuple[LogitLoss, Tensor]] = []
         self.steps = self.presented = 0  # steps taken, samples presented to each member
+        self.initially_presented = 0  # the same in the feature loss's own stage
         self.epochs, _ = recipe.plan(self.keep.shape[1], len(self.y))
         low = precision_used(recipe.precision, device) == "bfloat16"
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
@@ -208,6 +193,34 @@ class Loop:
         self.presented += ids.shape[1]
         return total / ids.shape[1]
 
+    def initial_stage(self, first: int) -> None:
+        """The feature loss's own stage, at a constant rate and with an optimiser of its own; skipped where `first` > 0.
+
+        Its orders and views are those of epochs after the last one, so that the training's own stay as they are.
+        """
+        if self.term is None or not self.term.initial_epochs:
+            return
+        parameters = [*self.stack.parameters(), *self.term.parameters()]
+        optimiser = OPTIMISERS[self.recipe.optimiser](parameters, self.recipe, self.recipe.lr)
+        self.stack.train()
+        for epoch in range(self.term.initial_epochs if first == 0 else 0):
+            positions, view_ids = self.draw(self.epochs + epoch)
+            ids = self.keep.gather(1, positions)
+            for part in self.recipe.batches(ids.shape[1]):
+                self._initial_step(optimiser, ids[:, part], positions[:, part], view_ids[:, part])
+            self.initially_presented += ids.shape[1]
+        self.term.module.main_stage()  # type: ignore[operator]
+
+    def _initial_step(self, optimiser: torch.optim.Optimizer, ids: Tensor, positions: Tensor, view_ids: Tensor) -> None:
+        assert self.term is not None
+        optimiser.zero_grad(set_to_none=True)
+        x = self.images(ids, view_ids)
+        with self.autocast:
+            features = self.forward(x[0], self.term.preact).in_float32()
+        self.term.initial(x[0], features, self.y[ids[0]], positions[0]).backward()
+        optimiser.step()
+        self.steps += 1
+
     def _set_rate(self, progress: float) -> None:
         self.rate = self.recipe.rate(progress)
         group = self.optimiser.param_groups[0]
@@ -258,6 +271,7 @@ def _train(
     recorder = Recorder(len(members), loop.epochs, len(loop.y), loop.device) if record else None
     history: list[list[list[float]]] = [[], [], []]  # losses, accuracies, rates: one list over members for each epoch
     first = resume.load(loop, recorder, history) if resume else 0
+    loop.initial_stage(first)
     for epoch in range(first, min(loop.epochs, stop_after or loop.epochs)):
         loss = loop.epoch(epoch, teacher, recorder)
         history[0].append(loss.tolist())
@@ -299,7 +313,11 @@ def _results(loop: Loop, history: list, recorder: Recorder | None, seconds: floa
         if recorder is not None:
             signals = {name: getattr(recorder, name)[i].cpu().numpy() for name in recorder.FIELDS}
         bad = not all(np.isfinite(losses))
-        measured: dict[str, Any] = {"steps": loop.steps, "images": loop.presented, "used_share": share}
+        measured: dict[str, Any] = {
+            "steps": loop.steps,
+            "images": loop.presented + loop.initially_presented,
+            "used_share": share,
+        }
         took = seconds / len(loop.members)
         results.append(
             Trained(

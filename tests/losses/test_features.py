@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from kdlib import losses
+from kdlib import Run, Store, losses, run
+from kdlib.experiments.checks import check
+from kdlib.experiments.fingerprint import dataset_of, student_recipe
+from kdlib.experiments.objective import TeacherSide, build_student
+from kdlib.experiments.samples import kept_samples
 from kdlib.losses import FEATURE_LOSSES
 from kdlib.losses.common import Regressor
+from kdlib.losses.logits import kd
 from kdlib.models.features import Features
+from kdlib.training.loop import Loop, Member
 
 KEPT, CLASSES = 12, 4
 LEARNED = ["fitnets", "cc", "cc_kernel", "vid", "ab", "ft", "crd", "pefd"]
@@ -294,3 +302,42 @@ def test_crd_names_a_memory_that_is_too_small(num_samples, message):
     with pytest.raises(ValueError, match=message):
         module, s, t = crd(num_samples=num_samples)
         module(s, t, *batch_of(s))
+
+
+# -- the initial stage of AB, FSP and FT
+
+
+STAGED = {"student": "resnet8", "teacher": "resnet8", "epochs": 2, "fraction": 0.05, "lr": 0.02}
+
+
+@pytest.mark.parametrize("name", ["ab", "fsp"])
+def test_after_their_initial_stage_ab_and_fsp_add_nothing(name: str, tmp_path: Path) -> None:
+    """So their weight plays no part any more; without the stage it does."""
+    staged = [run(Run(**STAGED, feature_loss=f"{name}(initial_epochs=2)", beta=b), tmp_path) for b in (0.1, 0.2)]
+    throughout = [run(Run(**STAGED, feature_loss=name, beta=b), tmp_path) for b in (0.1, 0.2)]
+    plain = run(Run(**STAGED), tmp_path)
+    assert staged[0]["train_loss"] == staged[1]["train_loss"] != plain["train_loss"], "the stage moved the student"
+    assert throughout[0]["train_loss"] != throughout[1]["train_loss"]
+    assert staged[0]["student_images"] == 2 * plain["student_images"] and staged[0]["used_share"] == 1
+
+
+def test_the_paraphraser_learns_in_its_stage_and_is_frozen_afterwards(tmp_path: Path) -> None:
+    r = Run(**STAGED, feature_loss="ft(initial_epochs=2)")
+    store = Store(tmp_path)
+    term = TeacherSide(r, store).feature_term(r, 67)
+    weights = [p.detach().clone() for p in term.module.paraphraser.parameters()]  # type: ignore[union-attr, operator]
+    keep = kept_samples(r, store)
+    member = Member(build_student(r, dataset_of(r)), keep, 0, kd, feature_term=term)
+    teacher = TeacherSide(r, store).logits
+    loop = Loop([member], dataset_of(r), student_recipe(r), torch.device("cpu"))
+    loop.initial_stage(0)
+    learned = [p.detach().clone() for p in term.module.paraphraser.parameters()]  # type: ignore[union-attr, operator]
+    assert not any(torch.equal(a, b) for a, b in zip(weights, learned, strict=True))
+    loop.epoch(0, teacher, None)
+    after = list(term.module.paraphraser.parameters())  # type: ignore[union-attr, operator]
+    assert all(torch.equal(a, b) for a, b in zip(learned, after, strict=True))
+
+
+def test_a_stage_of_negative_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="initial_epochs must be at least 0"):
+        check(Run(**STAGED, feature_loss="ab(initial_epochs=-1)"))
