@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -201,3 +203,12 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_impossible_sizes_are_refused(name: str, classes: int, channels: int, side: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, classes, channels, side)
+
+
+def test_threads_that_build_at_once_draw_the_weights_they_draw_alone() -> None:
+    """torch's initialisers share one generator: without a lock, threads drew each other's weights."""
+    alone = [build("resnet8", 10, 3, 32, seed=seed).state_dict() for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            together = list(pool.map(lambda seed: build("resnet8", 10, 3, 32, seed=seed).state_dict(), range(8)))
+            assert all(torch.equal(a[k], b[k]) for a, b in zip(alone, together, strict=True) for k in a)
