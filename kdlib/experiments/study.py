@@ -240,5 +240,5 @@ def ship_teachers(name: str, store: Store, commit: str) -> list[Path]:
         if store.has("networks", description):
             title = f"{r.dataset}_{runs.model}_s{runs.seeds[0]}"
             about = {"title": title, "commit": commit, "recipe": dataclasses.asdict(runs.recipe)}
-            found.append(ship(title, networks(runs, shop), description, about))
+            found.append(ship(title, networks(runs, shop), shop.data, description, about))
     return found

@@ -31,11 +31,12 @@ def folder() -> Path:
 def shipped(data: Dataset, description: dict) -> Arrays | None:
     """The arrays of the shipped network with this description, as `reference_runs.networks` has them, or None.
 
-    `curve/*` are empty: a card keeps the accuracy, not the course of training.
+    The dataset is known by its name, since copies of it may hold the same images in another order. There are no
+    `curve/*`: a card keeps the accuracy, not the course of training.
     """
     wanted = _identity(description)
     for card, about in _cards(folder(), _stamp(folder())):
-        if about["description"] == wanted:
+        if about["dataset"] == data.name and about["description"] == wanted:
             weights = load_file(card.with_suffix(".safetensors"))
             found = {f"w/{name}": array[None] for name, array in weights.items()}
             measured = {name: np.array([about[name]]) for name in ("test_acc", "seconds", "images")}
@@ -44,20 +45,21 @@ def shipped(data: Dataset, description: dict) -> Arrays | None:
     return None
 
 
-def ship(name: str, arrays: Arrays, description: dict, about: dict[str, Any]) -> Path:
-    """Write the first network of `arrays` and its card; returns the path of the weights."""
+def ship(name: str, arrays: Arrays, data: Dataset, description: dict, about: dict[str, Any]) -> Path:
+    """Write the first network of `arrays`, trained on `data`, and its card; returns the path of the weights."""
     folder().mkdir(parents=True, exist_ok=True)
     target = folder() / f"{name}.safetensors"
     save_file({key[2:]: np.ascontiguousarray(a[0]) for key, a in arrays.items() if key.startswith("w/")}, target)
     measured = {key: float(arrays[key][0]) for key in ("test_acc", "seconds", "images")}
-    card = {"description": _identity(description), **measured, **about}
+    card = {"dataset": data.name, "description": _identity(description), **measured, **about}
+    target.chmod(0o644)
     target.with_suffix(".json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
     return target
 
 
 def _identity(description: dict) -> dict:
-    """A description as a card has it: through JSON, without the digest of the code."""
-    return json.loads(json.dumps({k: v for k, v in description.items() if k != "rules"}))
+    """A description as a card has it: through JSON, without the data's content and the digest of the code."""
+    return json.loads(json.dumps({k: v for k, v in description.items() if k not in ("data", "rules")}))
 
 
 def _stamp(where: Path) -> tuple:

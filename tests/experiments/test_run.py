@@ -321,7 +321,9 @@ def test_a_shipped_teacher_is_found_before_one_is_trained(
     expected = run(r, store)
     shop = workshop(r, store)
     monkeypatch.setattr(teachers, "folder", lambda: tmp_path / "teachers")
-    teachers.ship("digits_mlp_s0", networks(teacher_runs(r), shop), shop.describe(teacher_runs(r)), {"commit": "none"})
+    teachers.ship(
+        "digits_mlp_s0", networks(teacher_runs(r), shop), shop.data, shop.describe(teacher_runs(r)), {"commit": "none"}
+    )
     monkeypatch.setattr(
         "kdlib.training.reference_runs.train_batched", lambda *a, **k: pytest.fail("a teacher was trained")
     )
