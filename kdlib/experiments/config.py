@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -31,7 +30,6 @@ __all__ = [
     "method_options",
     "option",
     "recording_of",
-    "replace",
 ]
 
 
@@ -316,8 +314,3 @@ def as_run(given: Run | Mapping[str, Any]) -> Run:
     for name in given:
         choose("field of Run", name, known)
     return Run(**given)
-
-
-def replace(r: Run, **changes: Any) -> Run:
-    """The run with some fields changed, checked again."""
-    return dataclasses.replace(r, **changes)

@@ -187,14 +187,14 @@ def points(make: Any, grid: Mapping[str, Sequence], fixed: Mapping[str, Any]) ->
 
 
 def _as_asked(row: dict, run: Any) -> dict:
-    """The row with the knobs of the run that was asked for.
+    """The row with the fields of the run that was asked for.
 
-    Runs that differ only in a knob without effect (alpha without a teacher) share one row, which names the knobs
-    of the first of them, and a row may be older than a knob. `device` and `precision` stay: the row says how it
+    Runs that differ only in a field without effect (alpha without a teacher) share one row, which names the fields
+    of the first of them, and a row may be older than a field. `device` and `precision` stay: the row says how it
     was really trained.
     """
-    knobs = plain(asdict(run))
-    return {**row, **{name: value for name, value in knobs.items() if name not in ("device", "precision")}}
+    asked = plain(asdict(run))
+    return {**row, **{name: value for name, value in asked.items() if name not in ("device", "precision")}}
 
 
 def _check_executor(workers: int, cluster: Any) -> None:
@@ -246,8 +246,8 @@ def plan(
     """Jobs for the executors: first the runs that need a teacher or signals nobody has met yet, then those that need
     nothing (they keep the other workers busy meanwhile), then the rest.
 
-    Runs that can train in one company (equal `module.batch_key`) become one job of `SIDE_BY_SIDE` at most. The
-    number of workers plays no part in it, so that a sweep has the same companies, and rows, on every executor. Groups
+    Runs that can train side by side (equal `module.batch_key`) become one job of `SIDE_BY_SIDE` at most. The
+    number of workers plays no part in it, so that a sweep has the same groups, and rows, on every executor. Groups
     in `interrupted` (keys of rows) stay together as they were: only so can they go on from their checkpoint.
     """
     place_of = {key("rows", module.describe(run)): place for place, run in runs.items()} if interrupted else {}
@@ -265,14 +265,14 @@ def plan(
         if not needed:
             free.add(place)
     shape_of = getattr(module, "batch_key", lambda run: None) if together else lambda run: None
-    companies: dict[Any, list[int]] = {}
+    groups: dict[Any, list[int]] = {}
     for place in (place for place in first + later if place not in grouped):
         shape = shape_of(runs[place])
-        companies.setdefault(("alone", place) if shape is None else shape, []).append(place)
+        groups.setdefault(("alone", place) if shape is None else shape, []).append(place)
     jobs = [_job(module, group, runs) for group in resumed]
-    for company in companies.values():
-        size = math.ceil(len(company) / math.ceil(len(company) / SIDE_BY_SIDE))  # parts of nearly equal size
-        jobs += [_job(module, company[start : start + size], runs) for start in range(0, len(company), size)]
+    for group in groups.values():
+        size = math.ceil(len(group) / math.ceil(len(group) / SIDE_BY_SIDE))  # parts of nearly equal size
+        jobs += [_job(module, group[start : start + size], runs) for start in range(0, len(group), size)]
     makers = set(first)
     return sorted(jobs, key=lambda job: 0 if makers & set(job.places) else 1 if free >= set(job.places) else 2)
 

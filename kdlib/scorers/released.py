@@ -3,7 +3,7 @@
 Tables released with "Beyond neural scaling laws" (Sorscher et al. 2022) and the like list a metric per
 training image in the direction high = KEEP (some were sign-flipped to get there). That is the direction of
 every score here, since `keep_indices` at its default centre keeps the highest; a table that runs the other
-way takes `high="drop"`. The arguments are named as the knobs of `Run`, so that one message fits both.
+way takes `high="drop"`. The arguments are the options of the scorer `released`, so that one message fits both.
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ def _could_be_score(frame: pd.DataFrame, column: str) -> bool:
     return is_numeric_dtype(values) and not is_bool_dtype(values) and not row_number
 
 
-def _column(frame: pd.DataFrame, named: str, knob: str, could_be: Callable[[pd.DataFrame, str], bool]) -> str:
+def _column(frame: pd.DataFrame, named: str, option: str, could_be: Callable[[pd.DataFrame, str], bool]) -> str:
     columns = {str(c): str(c) for c in frame.columns}
     if named:
-        return choose(knob, named, columns)
+        return choose(option, named, columns)
     found = [c for c in columns if could_be(frame, c)]
     if len(found) != 1:
         which = f"any of {', '.join(found)} could be" if found else "no column looks like"
-        raise ValueError(f"{which} the {knob}; name it: {knob}=<one of {', '.join(columns)}>")
+        raise ValueError(f"{which} the {option}; name it: {option}=<one of {', '.join(columns)}>")
     return found[0]
 
 
