@@ -77,7 +77,9 @@ def _prunings(*names: str) -> list[Fields]:
 def laptop() -> list[Group]:
     """The papers' questions on CIFAR-100 with ResNet-20, for a CPU; about 10 minutes a run."""
     fig4 = {"loss": kd(0.5, 1.0), "pruning": _prunings("random", "forgetting", "medium", "el2n", "grand_last")}
+    random = {"seed": paired_seeds(4), "loss": kd(0.5, 1.0)}
     return [
+        Group("DKDP Fig. 4, random", {"fraction": values("fraction", 0.1, 0.05, 0.3), **random}, PRUNINGS["random"]),
         Group("DKDP Fig. 4, f = 0.1", {"seed": paired_seeds(4), **fig4}, {"fraction": 0.1}),
         Group("DKDP Fig. 4, f = 0.05", {"seed": paired_seeds(4), **fig4}, {"fraction": 0.05}),
         Group("DKDP Fig. 4, f = 0.3", {"seed": paired_seeds(4), **fig4}, {"fraction": 0.3}),
