@@ -6,8 +6,7 @@ A sentence that could turn false with another preset, seed or processor is made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from kdlib.analysis.plots.frames import frame
 from kdlib.analysis.statistics import Interval, interval
+from kdlib.analysis.tell import checked as checked
 
 NO_VERDICT = "no verdict from fewer than three seeds"
 
@@ -158,14 +158,3 @@ def against(name: str, found: ArrayLike, other: str, base: ArrayLike) -> Markdow
 def folded(text: str, summary: str = "Open after you have written down your guess") -> Markdown:
     """Text behind a click, in the committed notebook as well."""
     return Markdown(f"<details><summary>{summary}</summary>\n\n{text}\n\n</details>")
-
-
-def checked(mine: Callable[..., Any], original: Callable[..., Any], *arguments: Any) -> Markdown:
-    """Checks an exercise's function on `arguments`; a stub that is still the library's function is named as such.
-
-    AssertionError where the two functions differ.
-    """
-    if mine is original:
-        return Markdown(f"`{original.__name__}` is still kdlib's. Replace it by a function of your own.")
-    np.testing.assert_allclose(mine(*arguments), original(*arguments), rtol=1e-5, atol=1e-7)
-    return Markdown(f"Your function agrees with kdlib's `{original.__name__}`.")

@@ -11,12 +11,11 @@ import numpy as np
 from IPython.display import Markdown
 from numpy.typing import NDArray
 
-from kdlib.analysis.tell_lessons import folded
+from kdlib.analysis.tell import SEEN
+from kdlib.analysis.tell.start import folded
 from kdlib.theory import ridge
 from kdlib.theory.counterexamples import Counterexample, failure_rate
 from kdlib.theory.ridge import Array, MonteCarlo
-
-SEEN = "**What we see.** "
 
 
 def moved(before: float, after: float, error: float = 0.0) -> str:

@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from kdlib.analysis.claims import Verdict, as_markdown, specifications
 from kdlib.analysis.statistics import FEWEST, Interval
@@ -27,6 +29,7 @@ class Spread(Protocol):
     def n(self) -> int: ...
 
 
+SEEN = "**What we see.** "
 RISES, FALLS, SAME, FEW = "rises", "falls", "no difference detected", "too few for an interval"
 
 
@@ -115,3 +118,36 @@ def verdict(found: Verdict) -> str:
         f"**{found.claim}**, {claim.claim}: **{found.reading}**. {found.numbers}; {found.runs}. "
         f"Rule: {found.rule or claim.holds_if}.{left_out}{notes}"
     )
+
+
+def folded(title: str, text: str) -> str:
+    """`text` behind a title that a reader has to open."""
+    return f"<details><summary><b>{title}</b></summary>\n\n{text}\n\n</details>"
+
+
+def percent(found: Interval) -> str:
+    """A share in percent as `61 ± 4%`, with n where there are too few values for an interval."""
+    spread = f" ± {found.half:.0f}%" if np.isfinite(found.half) else f"% (n = {found.n})"
+    return f"{found.mean:.0f}{spread}"
+
+
+def level(found: Interval) -> str:
+    """An accuracy in percent, `77.1 ± 2.9`; without an interval, where n is too small for one."""
+    return f"{found.mean:.1f}" + (f" ± {found.half:.1f}" if np.isfinite(found.half) else f" (n = {found.n})")
+
+
+def guess(word: str, question: str, found: Mapping[str, Interval], hint: str) -> str:
+    """The result of a *predict* exercise: intervals in points, folded, since the guess comes first."""
+    said = listed([f"{name} {value} (n = {value.n})" for name, value in found.items()])
+    return folded("Result", f"You guessed *{word}*. {question}: {said}. {hint}")
+
+
+def checked(mine: Callable[..., Any], original: Callable[..., Any], *arguments: Any) -> Markdown:
+    """Checks an exercise's function on `arguments`; a stub that is still the library's function is named as such.
+
+    AssertionError where the two functions differ.
+    """
+    if mine is original:
+        return Markdown(f"`{original.__name__}` is still kdlib's. Replace it by a function of your own.")
+    np.testing.assert_allclose(mine(*arguments), original(*arguments), rtol=1e-5, atol=1e-7)
+    return Markdown(f"Your function agrees with kdlib's `{original.__name__}`.")

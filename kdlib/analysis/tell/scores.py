@@ -13,22 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.plots.scores import NAMES
 from kdlib.analysis.statistics import Interval, interval
-from kdlib.analysis.tell import listed, table
+from kdlib.analysis.tell import SEEN, folded, listed, percent, table
 from kdlib.scorers import Signals
 from kdlib.scorers.dynamics import forgotten
-
-SEEN = "**What we see.** "
-
-
-def folded(title: str, text: str) -> str:
-    """`text` behind a title that a reader has to open."""
-    return f"<details><summary><b>{title}</b></summary>\n\n{text}\n\n</details>"
-
-
-def percent(found: Interval) -> str:
-    """A share in percent as `61 ± 4%`, with n where there are too few values for an interval."""
-    spread = f" ± {found.half:.0f}%" if np.isfinite(found.half) else f"% (n = {found.n})"
-    return f"{found.mean:.0f}{spread}"
 
 
 def examples(groups: Mapping[str, NDArray], soft: NDArray, labels: NDArray, right: NDArray) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdlib.analysis import tell_theory as tell
+from kdlib.analysis.tell import theory as tell
 from kdlib.theory import counterexamples
 from kdlib.theory import ridge as theory
 

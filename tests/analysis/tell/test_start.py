@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from kdlib.analysis import tell_lessons as tell
 from kdlib.analysis.plots import start, style
 from kdlib.analysis.statistics import Interval
+from kdlib.analysis.tell import start as tell
 
 UP, DOWN, FLAT, TWO = Interval(3.0, 1.0, 5), Interval(-3.0, 1.0, 5), Interval(0.5, 1.0, 5), Interval(3.0, math.nan, 2)
 LOW, HIGH = [80.0, 81.0, 82.0, 81.5], [90.0, 91.5, 92.0, 91.0]

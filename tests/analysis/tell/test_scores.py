@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlib.analysis import tell_scores as tell
 from kdlib.analysis.statistics import Interval
+from kdlib.analysis.tell import scores as tell
 from kdlib.scorers import Signals
 
 

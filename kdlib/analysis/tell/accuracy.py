@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from kdlib.analysis.plots.accuracy import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
-from kdlib.analysis.tell import change, listed
+from kdlib.analysis.tell import SEEN, change, listed
+from kdlib.analysis.tell import folded as folded
+from kdlib.analysis.tell import guess as guess
+from kdlib.analysis.tell import level as level
 from kdlib.analysis.tell import table as as_table
-from kdlib.analysis.tell_scores import SEEN, folded
-
-
-def level(found: Interval) -> str:
-    """An accuracy in percent, `77.1 ± 2.9`; without an interval, where n is too small for one."""
-    return f"{found.mean:.1f}" + (f" ± {found.half:.1f}" if np.isfinite(found.half) else f" (n = {found.n})")
 
 
 def two_students(plain: Mapping[str, Any], taught: Mapping[str, Any]) -> str:
@@ -117,12 +114,6 @@ def beside(paper: pd.DataFrame, ours: pd.DataFrame, missing: Sequence[str]) -> s
     table = as_table(header, rows) if rows else "No point is measured in both yet."
     lack = f"\n\nNot measured yet by us: {listed(missing)}." if missing else ""
     return f"Effects in points, CIFAR-100:\n\n{table}{lack}"
-
-
-def guess(word: str, question: str, found: Mapping[str, Interval], hint: str) -> str:
-    """The result of a *predict* exercise: intervals in points, folded, since the guess comes first."""
-    said = listed([f"{name} {value} (n = {value.n})" for name, value in found.items()])
-    return folded("Result", f"You guessed *{word}*. {question}: {said}. {hint}")
 
 
 def enough(table: pd.DataFrame, full: Interval) -> str:
