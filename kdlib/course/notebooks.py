@@ -101,8 +101,10 @@ def _clean_outputs(outputs: Iterable[NotebookNode]) -> list[dict[str, Any]]:
             if kept and kept[-1]["output_type"] == "stream":
                 kept[-1]["text"] += output.text
                 continue
-        elif any("jupyter.widget" in mime for mime in output.get("data", {})):
-            continue
+        elif any("jupyter.widget" in mime for mime in output.get("data", {})) or output.get("data") == {
+            "text/plain": ""
+        }:
+            continue  # a widget, or a line of progress that is over
         plain = copy.deepcopy(dict(output))
         plain.pop("transient", None)
         if "image/png" in plain.get("data", {}):

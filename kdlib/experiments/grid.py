@@ -27,7 +27,9 @@ from kdlib.experiments.backends import Job, Outcome, Work
 from kdlib.experiments.rows import check_output, export_rows, load_rows
 from kdlib.store.artefacts import Store, StoreError, key
 from kdlib.store.serialisation import plain
+from kdlib.utils import progress as lines
 from kdlib.utils.errors import choose
+from kdlib.utils.progress import clock
 
 __all__ = ["SweepError", "check_output", "export_rows", "load_rows", "points", "sweep", "sweep_runs"]
 
@@ -64,7 +66,7 @@ def sweep(
     cluster:  Dask instead: "tcp://host:8786", "local" (`workers` workers here), or a cluster object such as
               `dask_jobqueue.SLURMCluster`; its workers must see the same store folder.
     store:    a `Store` or its folder; default `paths.store()`.
-    progress: one line on stderr for each finished run, with the time left.
+    progress: whether to say how far the sweep is (see `kdlib.utils.progress`).
 
     ValueError before anything is trained if a field or value is not valid. A run whose loss becomes NaN is a
     row with status "diverged". SweepError at the end if runs failed. Ctrl-C keeps all that is finished.
@@ -127,26 +129,33 @@ class _Plan:
         self.rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
         self.missing = {place: run for place, run in enumerate(runs) if place not in self.rows}
         self.failed: list[dict] = []
-        self.report = _Report(len(runs), len(self.rows), names, store, progress)
+        self.progress = progress
         self._say_what_is_set_aside()
+
+    def _note(self, text: str) -> None:
+        if self.progress:
+            print(text, file=sys.stderr, flush=True)
 
     def _say_what_is_set_aside(self) -> None:
         count = sum(bool(self.store.outdated("rows", self.described[place])) for place in self.missing)
         if count:
-            self.report.say(f"{count} stored row{'s were' if count > 1 else ' was'} made by other code and set aside")
+            self._note(f"{count} stored row{'s were' if count > 1 else ' was'} made by other code and set aside")
 
     def carry_out(self, work: Work, workers: int, cluster: Any) -> pd.DataFrame:
         """The table of all rows; SweepError at the end if runs failed."""
+        shown = lines.line() if self.progress else lines.shown_by(lambda text, milestone: None)
         try:
-            with self.store.sweep(_needs(self.module, self.missing.values())):
+            with shown as line, self.store.sweep(_needs(self.module, self.missing.values())):
+                report = _Report(line, len(self.runs), list(self.missing.values()), self.names, workers)
                 for place, outcome in _carry_out(self.module, self.missing, self.store, work, workers, cluster):
                     self._take(place, outcome)
+                    report.finished(outcome, self.runs[place])
                 if self.failed:
                     message = _failures(self.failed, len(self.rows), self.names)
                     raise SweepError(message, self.failed, _table(self.rows, self.runs))
         except KeyboardInterrupt:
             done = f"{len(self.rows)} of {len(self.runs)} runs are stored"
-            self.report.say(f"stopped: {done}; the same call goes on from there")
+            self._note(f"stopped: {done}; the same call goes on from there")
             raise
         return _table(self.rows, self.runs)
 
@@ -159,7 +168,6 @@ class _Plan:
             self.on_row(run, self.rows[place])
         else:
             self.failed.append({"run": run, "error": outcome["error"]})
-        self.report.finished(outcome, run)
 
 
 def _table(rows: dict[int, dict], runs: list[Any]) -> pd.DataFrame:
@@ -284,38 +292,42 @@ def _job(module: Any, places: list[int], runs: dict[int, Any]) -> Job:
 
 
 class _Report:
-    """Plain lines on stderr (a cleaned notebook drops them): count, the run, its accuracy, time left."""
+    """What a sweep says of itself: how many runs are done, the last one's accuracy, and the time left."""
 
-    def __init__(self, total: int, stored: int, names: list[str], store: Store, progress: bool) -> None:
-        self.total, self.count, self.names, self.progress = total, stored, names, progress
-        self.began, self.new = time.monotonic(), 0
-        if stored < total:
-            self.say(f"{stored} of {total} runs are stored in {store.root}; {total - stored} to go")
-
-    def say(self, line: str) -> None:
-        if self.progress:
-            print(line, file=sys.stderr, flush=True)
+    def __init__(self, line: lines.Line, total: int, missing: Sequence[Any], names: list[str], workers: int) -> None:
+        self.line, self.total, self.names, self.workers = line, total, names, workers
+        self.ahead = sum(map(_work, missing))
+        self.count, self.seconds, self.work = total - len(missing), 0.0, 0.0
+        self.began = time.monotonic()
+        line.say(f"{self.count} of {total} runs are stored")
 
     def finished(self, outcome: Outcome, run: Any) -> None:
-        self.new += 1
         self.count += 1
-        left = (time.monotonic() - self.began) / self.new * (self.total - self.count)
+        self.ahead -= _work(run)
         row = outcome.get("row") or {}
         accuracy = row.get("test_acc")
         result = outcome.get("error") or row.get("status", "ok")
         if accuracy is not None and result == "ok":
             result = f"{accuracy:.2f}%"
-        self.say(f"[{self.count}/{self.total}] {_named(run, self.names)}: {result}, {_clock(left)} left")
+        left = clock(self._seconds_left(row, run))
+        self.line.say(f"{self.count} of {self.total} runs, last {_named(run, self.names)}: {result}, {left} left", True)
+
+    def _seconds_left(self, row: Mapping[str, Any], run: Any) -> float:
+        """From what the finished students took themselves, without the teachers and scores that they were first to need."""
+        self.work += _work(run)
+        self.seconds += row.get("student_seconds", 0.0)
+        took = self.seconds / min(self.workers, max(self.total, 1)) or time.monotonic() - self.began
+        return self.ahead * took / self.work
+
+
+def _work(run: Any) -> float:
+    """The work of a run against that of others in its sweep: epochs times kept fraction, or epochs alone in equal steps."""
+    share = getattr(run, "fraction", 1.0) if getattr(run, "budget", "epochs") == "epochs" else 1.0
+    return getattr(run, "epochs", 1) * share
 
 
 def _named(run: Any, names: list[str]) -> str:
     return " ".join(f"{name}={getattr(run, name)}" for name in names) or "run"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def _failures(failed: list[dict], good: int, names: list[str]) -> str:

@@ -17,12 +17,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kdlib.experiments.backends import WORKER_ENVIRONMENT, Job, Outcome, Work, attempt, deal_gpus, visible_gpus
+from kdlib.utils import progress
 
 TRIES = 4
 """A run whose worker process dies this often counts as failed: it is the run that kills."""
@@ -110,10 +111,14 @@ class _Pool:
         try:
             child.stdin.write(json.dumps(question) + "\n")
             child.stdin.flush()
-            line = child.stdout.readline()
+            while (line := child.stdout.readline()).endswith("\n"):
+                answer = json.loads(line)
+                if not isinstance(answer, Mapping):
+                    return answer
+                self.done.put((child.pid, answer["progress"]))
         except (OSError, ValueError):  # broken pipe; closed by `close` in another thread
-            return None
-        return json.loads(line) if line.endswith("\n") else None
+            pass
+        return None
 
     def stop(self, child: subprocess.Popen, patience: float = 5.0) -> None:
         """End of input asks the child to leave (it gives its leases back first); one that does not is killed."""
@@ -150,6 +155,7 @@ def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterato
     left = sum(len(job.runs) for job in jobs)
     count = min(count, len(jobs))
     gpus = visible_gpus() if any(job.gpu or run.get("device") == "auto" for job in jobs for run in job.runs) else []
+    said: dict[int, str] = {}  # process -> what it is at
     threads = [threading.Thread(target=pool.feed, args=(share,), daemon=True) for share in deal_gpus(count, gpus, jobs)]
     try:
         for thread in threads:
@@ -158,6 +164,10 @@ def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterato
             answer = pool.done.get()
             if isinstance(answer, BaseException):
                 raise answer
+            if isinstance(answer[1], str):
+                said[answer[0]] = answer[1]
+                progress.detail("; ".join(said.values()))
+                continue
             left -= len(answer[1])
             yield answer
     finally:
@@ -187,7 +197,9 @@ def _serve() -> None:
                 importlib.import_module(work.experiment)
                 answer("ready")
             else:
-                answer(attempt(work, question["runs"], question["keys"], question["wait"]))
+                with progress.shown_by(lambda text, milestone: answer({"progress": text})):
+                    outcomes = attempt(work, question["runs"], question["keys"], question["wait"])
+                answer(outcomes)
     except (KeyboardInterrupt, BrokenPipeError):
         pass
     except BaseException:

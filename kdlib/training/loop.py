@@ -26,7 +26,7 @@ from kdlib.training.evaluate import accuracy, predict
 from kdlib.training.feature_term import FeatureTerm
 from kdlib.training.recipe import OPTIMISERS, Recipe, precision_used
 from kdlib.training.recorder import Recorder
-from kdlib.utils import seeds
+from kdlib.utils import progress, seeds
 from kdlib.utils.devices import compiled, fix_order_of_sums, keep_freed_memory, resolve_device
 
 LogitLoss = Callable[[Tensor, "Tensor | None", Tensor], Tensor]  # (B,K), (B,K) or None, (B,) -> (B,)
@@ -93,8 +93,10 @@ class Loop:
         rate = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr  # where graphs find it
         self.optimiser = OPTIMISERS[recipe.optimiser](parameters, recipe, rate)
         self.groups: list[tuple[LogitLoss, Tensor]] = []
-        self.steps = self.presented = 0  # steps taken, samples presented to each member
-        self.initially_presented = 0  # the same in the feature loss's own stage
+        self.shown: progress.Epochs | None = None
+        self.steps = self.presented = self.initially_presented = (
+            0  # samples: of each member; in the feature loss's stage
+        )
         self.epochs, _ = recipe.plan(self.keep.shape[1], len(self.y))
         low = precision_used(recipe.precision, device) == "bfloat16"
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
@@ -104,10 +106,9 @@ class Loop:
     def draw(self, epoch: int) -> tuple[Tensor, Tensor]:
         """This epoch's order: positions in each member's kept set, and view ids, both (R, n)."""
         kept, size = self.keep.shape[1], self.x.shape[-1]
+        order = np.stack([seeds.stream(m.seed, "order", epoch).permutation(kept) for m in self.members])
         if self.sampler is not None:
             order = self.sampler.epoch_order()[None]
-        else:
-            order = np.stack([seeds.stream(m.seed, "order", epoch).permutation(kept) for m in self.members])
         views = []
         for m in self.members:  # drawn for all samples, so that a sample's view does not depend on who else was kept
             shared = m.seed if m.augment_seed is None else m.augment_seed
@@ -187,6 +188,8 @@ class Loop:
             batch = None if soft is None else soft[:, part]
             logits, loss = self.take(ids[:, part], positions[:, part], view_ids[:, part], batch)
             total += loss * (part.stop - part.start)
+            if self.shown is not None:
+                self.shown.step(epoch, (step + 1) / len(parts))
             if record is not None:
                 record(epoch, ids[:, part], logits, self.y[ids[:, part]])
         self.steps += len(parts)
@@ -224,10 +227,7 @@ class Loop:
     def _set_rate(self, progress: float) -> None:
         self.rate = self.recipe.rate(progress)
         group = self.optimiser.param_groups[0]
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(self.rate)
-        else:
-            group["lr"] = self.rate
+        group["lr"] = group["lr"].fill_(self.rate) if isinstance(group["lr"], Tensor) else self.rate
 
 
 def train_batched(
@@ -251,8 +251,11 @@ def train_batched(
         raise ValueError("runs that train side by side must keep equally many samples")
     where = resolve_device(device)
     keep_freed_memory()
-    with torch.cuda.device(where) if where.type == "cuda" else nullcontext():  # graphs record on the current device
-        return _train(members, data, recipe, where, teacher, record, stop_after, on_epoch, resume)
+    on_device = (
+        torch.cuda.device(where) if where.type == "cuda" else nullcontext()
+    )  # graphs record on the current device
+    with on_device, progress.line() as line:
+        return _train(members, data, recipe, where, teacher, record, stop_after, on_epoch, resume, line)
 
 
 def _train(
@@ -265,6 +268,7 @@ def _train(
     stop_after: int | None,
     on_epoch: Callable[[int, Loop], None] | None,
     resume: Checkpoint | None,
+    line: progress.Line,
 ) -> list[Trained]:
     start = time.perf_counter()
     loop = Loop(members, data, recipe, device)
@@ -272,11 +276,14 @@ def _train(
     history: list[list[list[float]]] = [[], [], []]  # losses, accuracies, rates: one list over members for each epoch
     first = resume.load(loop, recorder, history) if resume else 0
     loop.initial_stage(first)
-    for epoch in range(first, min(loop.epochs, stop_after or loop.epochs)):
+    last = min(loop.epochs, stop_after or loop.epochs)
+    loop.shown = progress.Epochs(line, first, last)
+    for epoch in range(first, last):
         loss = loop.epoch(epoch, teacher, recorder)
         history[0].append(loss.tolist())
         history[1].append(_test_accuracy(loop, epoch))
         history[2].append([loop.rate] * len(members))
+        loop.shown.epoch(float(loss.mean()))
         if on_epoch is not None:
             on_epoch(epoch + 1, loop)
         if not torch.isfinite(loss).any():
@@ -308,22 +315,16 @@ def _results(loop: Loop, history: list, recorder: Recorder | None, seconds: floa
     results = []
     for i, member in enumerate(loop.members):
         losses, accuracies, rates = ([row[i] for row in column] for column in history)
-        share = loop.presented / (len(losses) * len(member.keep)) if losses else 1.0
-        signals = {}
-        if recorder is not None:
-            signals = {name: getattr(recorder, name)[i].cpu().numpy() for name in recorder.FIELDS}
-        bad = not all(np.isfinite(losses))
+        fields = recorder.FIELDS if recorder is not None else ()
+        signals = {name: getattr(recorder, name)[i].cpu().numpy() for name in fields}
         measured: dict[str, Any] = {
             "steps": loop.steps,
             "images": loop.presented + loop.initially_presented,
-            "used_share": share,
+            "used_share": loop.presented / (len(losses) * len(member.keep)) if losses else 1.0,
+            "seconds": seconds / len(loop.members),
+            "diverged": not all(np.isfinite(losses)),
         }
-        took = seconds / len(loop.members)
-        results.append(
-            Trained(
-                member.model.eval(), losses, accuracies, rates, seconds=took, diverged=bad, signals=signals, **measured
-            )
-        )
+        results.append(Trained(member.model.eval(), losses, accuracies, rates, signals=signals, **measured))
     return results
 
 

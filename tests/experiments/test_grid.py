@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,15 +13,17 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from kdlib.experiments import backends as executors
-from kdlib.experiments import worker_pool
+from kdlib.experiments import grid, worker_pool
 from kdlib.experiments.grid import SweepError, export_rows, load_rows, plan, points, sweep_of
 from kdlib.store.artefacts import MARKER, Store, StoreError, key
+from kdlib.utils import progress
 from tests import tiny_experiment
 
 TINY = "tests.tiny_experiment"
@@ -351,12 +354,32 @@ def test_workers_leave_with_their_parent(tmp_path, journal):
     assert len(pids) == 2 and left == []
 
 
-def test_progress_is_plain_lines_on_stderr(tmp_path, capsys):
-    tiny(tmp_path / "s", progress=True)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_log_gets_plain_lines_now_and_then(tmp_path, capsys, monkeypatch, workers):
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    tiny(tmp_path / "s", progress=True, workers=workers)
     out, err = capsys.readouterr()
-    shown = err.splitlines()
-    assert out == "" and shown[0].startswith("0 of 6 runs are stored")
-    assert shown[-1].startswith("[6/6] width=3 seed=2: ok, 0:00:00 left")
+    assert out == "" and re.fullmatch(r"6 of 6 runs, last width=\d seed=\d: ok, 0:00:00 left", err.splitlines()[-1])
+
+
+def test_quick_work_is_silent_after_its_first_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "DELAY", 60.0)
+    tiny(tmp_path / "s", progress=True)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    tiny(tmp_path / "s2", progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_time_left_leaves_out_what_is_shared(monkeypatch):
+    """Two of four runs are done: the first had to wait for a teacher, which the others will not."""
+    said = []
+    line = progress.Line(lambda text, milestone: said.append(text))
+    report = grid._Report(line, 4, [SimpleNamespace(fraction=f, epochs=1) for f in (0.1, 0.1, 0.2, 0.2)], [], 1)
+    monkeypatch.setattr(report, "began", report.began - 1000)
+    for _ in range(2):
+        run = SimpleNamespace(fraction=0.1, epochs=1)
+        report.finished({"row": {"student_seconds": 10.0, "teacher_seconds": 900.0}}, run)
+    assert said[-1].endswith("0:00:40 left"), "the other two keep twice as many samples"
 
 
 def test_a_full_disk_stops_the_sweep_with_one_line(tmp_path, monkeypatch):
