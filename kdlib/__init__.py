@@ -26,6 +26,7 @@ _HOME = {
     "PRESETS": "experiments.config",
     "sweep": "experiments.grid",
     "load_rows": "experiments.grid",
+    "plot": "analysis.plots.table",
     "load": "data.datasets",
     "Dataset": "data.datasets",
     "MODELS": "models",

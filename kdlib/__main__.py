@@ -20,6 +20,9 @@ from kdlib.utils.errors import choose
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("kdlib.cli.experiment_commands:run", "one experiment: every field is a flag; prints its row"),
     "sweep": ("kdlib.cli.experiment_commands:sweep", "a grid of experiments: --grid fraction=0.1,0.3 seed=0,1,2"),
+    "plot": ("kdlib.cli.result_commands:plot", "a picture of a sweep's rows: --x fraction --hue scorer"),
+    "show": ("kdlib.cli.result_commands:show", "the curves of one run: loss, accuracy and rate over its epochs"),
+    "export": ("kdlib.cli.result_commands:export", "student, teacher, scores or kept: files for use elsewhere"),
     "study": ("kdlib.cli.study_commands:study", "a whole table of the papers, resumable; its rows in data/results"),
     "imagenet": (
         "kdlib.cli.imagenet_commands:imagenet",
@@ -31,12 +34,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "figures": ("kdlib.cli.lesson_commands:figures", "run every lesson; write figures/ and the report page"),
     "lab": ("kdlib.cli.lesson_commands:lab", "open the lessons in JupyterLab"),
     "store": ("kdlib.cli.store_commands:store", "ls, verify or gc: what is stored, whether it is whole"),
+    "completion": (
+        "kdlib.cli.completion_command:completion",
+        "bash, zsh or tcsh: a script that completes all of these",
+    ),
 }
 
 
 def usage() -> str:
     """The text of `python -m kdlib --help`."""
-    lines = [f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
     head = "usage: python -m kdlib COMMAND ...\n\nKnowledge distillation on pruned data."
     return "\n".join([head, "", *lines, "", "python -m kdlib COMMAND --help explains a command."])
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
 from kdlib.cli.arguments import Failed, UsageError, assignments, note, option, parse, table, usage, values
+from kdlib.data.core import describe
 from kdlib.experiments import config, grid
 from kdlib.experiments.config import PRESETS, Run, choices
+from kdlib.experiments.fingerprint import dataset_of
 from kdlib.experiments.run import check
 from kdlib.store.artefacts import StoreError
 from kdlib.utils.calls import call_text
@@ -21,6 +23,7 @@ from kdlib.utils.errors import choose
 RESULTS = (
     "kept", "steps", "teacher_acc", "test_acc", "test_acc_best", "train_loss", "status", "seconds", "precision", "device",
 )  # fmt: skip
+COSTS = tuple(f"{part}_{unit}" for part in ("student", "teacher", "score", "cache") for unit in ("seconds", "images"))
 PRESET_HELP = "smoke, class, laptop, paper: other defaults for the flags below"
 
 
@@ -44,6 +47,7 @@ class SweepOptions:
     workers: int = option(1, "local worker processes, one torch thread each")
     cluster: str = option("", "Dask instead: local, or a scheduler's address tcp://host:8786")
     out: str = option("", "write all rows to this file: .csv, .jsonl or .parquet")
+    columns: str = option("", "further columns to print, separated by commas; all: every column")
 
 
 def with_run_flags(options: type, args: Sequence[str]) -> type:
@@ -107,19 +111,30 @@ def sweep(args: list[str]) -> int:
     if not asked:
         raise UsageError("a sweep needs --grid, such as: --grid fraction=0.1,0.3 seed=0,1,2")
     _refuse_ignored(asked, args)
-    if flags.out:
-        with usage():
+    with usage():
+        columns = _columns(flags.columns, asked)
+        if flags.out:
             grid.check_output(flags.out)
     fixed = {name: value for name, value in fields_of(flags).items() if name not in asked}
     rows, problem = _sweep_rows(asked, fixed, flags.workers, flags.cluster)
     if flags.out:
         note(f"{len(rows)} rows written to {grid.export_rows(rows, Path(flags.out).absolute())}")
     if rows:
-        columns = (*asked, "test_acc", "test_acc_best", "teacher_acc", "status")
-        print(table([{name: row[name] for name in columns} for row in rows]))
+        print(table([{name: row[name] for name in columns or row} for row in rows]))
     if problem:
         raise Failed(problem)
     return 0
+
+
+def _columns(text: str, asked: Iterable[str]) -> list[str]:
+    """What varied, what came out, and what else was asked for; empty for every column."""
+    if text == "all":
+        return []
+    known = dict.fromkeys([*(f.name for f in fields(Run)), *RESULTS, *COSTS])
+    more = [name.strip() for name in text.split(",") if name.strip()]
+    for name in more:
+        choose("column", name, known)
+    return list(dict.fromkeys([*asked, "test_acc", "test_acc_best", "teacher_acc", "status", *more]))
 
 
 def _refuse_ignored(asked: dict[str, list], args: Sequence[str]) -> None:
@@ -148,6 +163,8 @@ def _sweep_rows(asked: dict[str, list], fixed: dict, workers: int, cluster: str)
             raise ValueError(f"--workers must be at least 1, got {workers}")
         for r in runs:  # what cannot work is found out before the first training
             check(r)
+        for name, data in {r.dataset: dataset_of(r) for r in runs}.items():
+            note(f"{name}: {describe(data)}")
     try:
         with usage():
             frame = grid.sweep(asked, workers=workers, cluster=cluster or None, **fixed)

@@ -13,6 +13,7 @@ from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import dataset_of, describe, needed_signals, needs_teacher, rule_of, scored_runs
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES
 from kdlib.models import build
+from kdlib.models.weights import load_foreign
 from kdlib.selection import class_quotas, kept_count
 from kdlib.utils.calls import split_call
 
@@ -32,6 +33,9 @@ def check(r: Run) -> None:
     }:
         _check_network(name, data.num_classes, data.image_shape)
     describe(r)  # reads a score table and a list of kept samples
+    if r.teacher_file and needs_teacher(r):
+        network = build(r.teacher, data.num_classes, data.image_shape[0], data.image_shape[1:])
+        load_foreign(network, r.teacher_file)
     if r.kept_file:
         read_kept(r.kept_file, data)
     elif "labels" in rule_of(r).arguments and r.class_balanced is not False and not data.is_regression:

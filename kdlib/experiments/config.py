@@ -73,6 +73,10 @@ class Run:
     feature_loss: str = option("none", "loss on features or relations, added with weight beta")
     beta: float = option(1.0, "weight of the feature loss, at least 0")
     teacher_fraction: float = option(1.0, "fraction f_t of the data that the teacher was trained on, at least f")
+    teacher_file: str = option(
+        "",
+        "weights of the teacher (.safetensors, .pth, .pt), in place of its training; ours, RepDistiller's, torchvision's",
+    )
     teacher_seed: int = option(0, "seed of the teacher's training")
     teacher_recipe: str = option("", "how the teacher's training differs from the student's: epochs=200, lr=0.01")
     score_model: str = option("", "network that is scored; empty: the teacher's")
@@ -262,6 +266,10 @@ def _check_together(r: Run) -> None:
         raise ValueError(
             f"teacher_fraction {r.teacher_fraction:g} is below fraction {r.fraction:g}: the teacher's samples contain "
             "the student's"
+        )
+    if r.teacher_file and (r.teacher_seed, r.teacher_fraction, r.teacher_recipe) != (0, 1.0, ""):
+        raise ValueError(
+            "teacher_file holds a trained teacher; leave teacher_seed, teacher_fraction, teacher_recipe out"
         )
     if r.kept_file and (r.scorer, r.fraction, r.selection) != ("random", 1.0, "window"):
         raise ValueError("kept_file names the kept samples; leave scorer, fraction and selection out")

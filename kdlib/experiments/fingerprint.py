@@ -73,8 +73,11 @@ def _reference_recipe(r: Run, changes: str) -> Recipe:
 def teacher_runs(r: Run) -> ReferenceRuns:
     """Which training the teacher comes from.
 
-    At f_t < 1 it is trained on what the run's own rule keeps at f_t, so that its samples contain the student's.
+    At f_t < 1 it is trained on what the run's own rule keeps at f_t, so that its samples contain the student's. A teacher
+    from a file has no training of ours; the content of the file stands in its place.
     """
+    if r.teacher_file:
+        return ReferenceRuns(r.teacher, Recipe(), samples=json.dumps({"weights": file_digest(r.teacher_file)}))
     recipe = _reference_recipe(r, r.teacher_recipe)
     samples = ""
     if r.teacher_fraction < 1:
@@ -87,7 +90,8 @@ def teacher_runs(r: Run) -> ReferenceRuns:
 def scored_runs(r: Run) -> ReferenceRuns:
     """Which trainings the scores come from: the run's teacher, or networks that are trained to be scored."""
     if scorer_of(r).of == "teacher":
-        return dataclasses.replace(teacher_runs(r), samples="")
+        found = teacher_runs(r)
+        return found if r.teacher_file else dataclasses.replace(found, samples="")
     name, recipe = r.score_model or r.teacher, _reference_recipe(r, r.score_recipe)
     seeds = tuple(range(r.score_runs))
     return ReferenceRuns(name, recipe, seeds, role="scored", rules=_reference_rules(name, recipe))
@@ -165,13 +169,21 @@ def _released_table(content: str, file: Path, data: Dataset, options: tuple) -> 
     return scores, hashlib.sha256(scores.tobytes()).hexdigest()
 
 
+def file_digest(name: str) -> str:
+    """SHA-256 of a file's content; ValueError where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(name).expanduser().read_bytes()).hexdigest()
+    except OSError as problem:
+        raise ValueError(f"{name} cannot be read: {problem.strerror}; give the path of a file") from problem
+
+
 # -- descriptions
 
 # Fields that a description says in another way, or that change no result.
 ELSEWHERE = {
     "dataset", "validation", "label_noise", "imbalance", "device", "compile", "eval_every", "keep_student", "precision",
-    "teacher", "teacher_fraction", "teacher_seed", "teacher_recipe", "score_model", "score_runs", "score_recipe",
-    "kept_file", "scorer", "centre", "class_balanced", "selection", "fraction",
+    "teacher", "teacher_fraction", "teacher_file", "teacher_seed", "teacher_recipe", "score_model", "score_runs",
+    "score_recipe", "kept_file", "scorer", "centre", "class_balanced", "selection", "fraction",
 }  # fmt: skip
 OF_THE_TEACHER = {"alpha", "tau", "weighting", "reshape", "cache_logits"}
 
@@ -188,7 +200,7 @@ def in_effect(r: Run) -> dict[str, Any]:
     if r.fraction < 1:
         found["fraction"] = r.fraction
     if r.kept_file:
-        found["kept"] = hashlib.sha256(Path(r.kept_file).expanduser().read_bytes()).hexdigest()
+        found["kept"] = file_digest(r.kept_file)
     if needs_teacher(r):
         found["teacher"] = teacher_runs(r).identity(resolve_device(r.device))
     return found

@@ -41,6 +41,9 @@ SIDE_BY_SIDE = 8
 """Runs that train side by side: eight have most of the gain, and leave enough jobs for several workers."""
 
 
+OUTCOMES = ("test_acc", "test_acc_best", "teacher_acc", "kept", "status")
+
+
 class SweepError(RuntimeError):
     """Some runs failed, all others are stored. `failed`: list of {"run", "error"}; `rows`: what there is."""
 
@@ -59,7 +62,7 @@ def sweep(
     progress: bool = True,
     **fixed: Any,
 ) -> pd.DataFrame:
-    """One row for each point of the grid, in the order of `itertools.product(*grid.values())`.
+    """One row for each point of the grid, in the order of `itertools.product(*grid.values())`; what varied comes first.
 
     grid:     field of `Run` -> list of its values; `fixed`: fields that are equal in all runs.
     workers:  1 is this process; N > 1 starts N local worker processes of one torch thread each.
@@ -152,12 +155,12 @@ class _Plan:
                     report.finished(outcome, self.runs[place])
                 if self.failed:
                     message = _failures(self.failed, len(self.rows), self.names)
-                    raise SweepError(message, self.failed, _table(self.rows, self.runs))
+                    raise SweepError(message, self.failed, _table(self.rows, self.runs, self.names))
         except KeyboardInterrupt:
             done = f"{len(self.rows)} of {len(self.runs)} runs are stored"
             self._note(f"stopped: {done}; the same call goes on from there")
             raise
-        return _table(self.rows, self.runs)
+        return _table(self.rows, self.runs, self.names)
 
     def _take(self, place: int, outcome: Outcome) -> None:
         run, described = self.runs[place], self.described[place]
@@ -170,8 +173,11 @@ class _Plan:
             self.failed.append({"run": run, "error": outcome["error"]})
 
 
-def _table(rows: dict[int, dict], runs: list[Any]) -> pd.DataFrame:
-    return pd.DataFrame([_as_asked(rows[place], runs[place]) for place in sorted(rows)])
+def _table(rows: dict[int, dict], runs: list[Any], names: Sequence[str]) -> pd.DataFrame:
+    """What varied comes first, then what came out, then everything else."""
+    found = pd.DataFrame([_as_asked(rows[place], runs[place]) for place in sorted(rows)])
+    first = [name for name in dict.fromkeys([*names, *OUTCOMES]) if name in found]
+    return found[[*first, *(name for name in found if name not in first)]]
 
 
 def _needs(module: Any, runs: Iterable[Any]) -> Iterator[tuple[str, dict]]:

@@ -55,9 +55,14 @@ def export_rows(rows: pd.DataFrame | Iterable[dict], name: str | Path) -> Path:
 
 
 def load_rows(name: str | Path) -> pd.DataFrame:
-    """The rows of `data/results/NAME.jsonl` (or of a path). FileNotFoundError names the files there are."""
+    """The rows of `data/results/NAME.jsonl`, or of a path in the form of its suffix (.jsonl, .csv, .parquet).
+
+    FileNotFoundError names the files there are; ValueError an unknown suffix.
+    """
     path = _results(name)
     if not path.is_file():
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.jsonl"))) or "none"
         raise FileNotFoundError(f"no rows at {path}; results in that folder: {there}")
+    if choose("suffix of a file of rows", path.suffix, WRITERS):
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines() if line.strip()])

@@ -23,9 +23,10 @@ from kdlib.experiments.fingerprint import (
     scorer_of,
     scorer_options,
 )
+from kdlib.scorers import Signals
 from kdlib.store.artefacts import Store
 from kdlib.training.checkpoint import StoredCheckpoint
-from kdlib.training.reference_runs import Workshop
+from kdlib.training.reference_runs import Arrays, Workshop
 from kdlib.training.signals import record
 from kdlib.utils import seeds
 from kdlib.utils.calls import accepted
@@ -40,9 +41,16 @@ def workshop(r: Run, store: Store) -> Workshop:
         store,
         r.device,
         checkpoint=lambda description, extra, entry: StoredCheckpoint(store, description, extra, aims=[entry]),
-        released=functools.partial(teachers.shipped, dataset_of(r)),
+        released=functools.partial(_released, r),
         keep=lambda samples: kept_samples(r, store, r.teacher_fraction),
     )
+
+
+def _released(r: Run, description: dict) -> Arrays | None:
+    """A network that need not be trained: the run's own file of a teacher, or a shipped one."""
+    if "weights" in description.get("samples", ""):
+        return teachers.from_file(r)
+    return teachers.shipped(dataset_of(r), description)
 
 
 def kept_samples(r: Run, store: Store, fraction: float | None = None) -> np.ndarray:
@@ -55,13 +63,29 @@ def kept_samples(r: Run, store: Store, fraction: float | None = None) -> np.ndar
         return read_kept(r.kept_file, data)
     if rule_of(r).dynamic:
         return np.arange(len(data.train_y))
+    scores, signals, rng = _scored(r, store)
+    _warn_of_ties(r, scores)
+    return _apply_rule(r, scores, r.fraction if fraction is None else fraction, signals, rng)
+
+
+def sample_scores(r: Run, store: Store) -> np.ndarray:
+    """The scores (N,) of all training samples by the run's scorer, higher is harder; at fraction 1 too.
+
+    ValueError where the run has none: with a table of kept samples or a selection that goes by the training's own losses.
+    """
+    if r.kept_file or rule_of(r).dynamic:
+        raise ValueError("this run goes by no scores; leave kept_file out and choose another selection")
+    below = dataclasses.replace(r, fraction=min(r.fraction, 0.5)) if r.fraction == 1 else r
+    return _scored(below, store)[0]
+
+
+def _scored(r: Run, store: Store) -> tuple[np.ndarray, Signals, np.random.Generator]:
+    """Scores (N,), the signals they come from, and the generator that goes on to draw ties."""
     rng = seeds.stream(r.seed, "subset")
     signals = record(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
     if "released" in scorer_of(r).needed(**_options_for_needs(r)):
         signals = dataclasses.replace(signals, released=released_table(r)[0])
-    scores = scorer_of(r)(signals, data.train_y.numpy(), rng, **scorer_options(r))
-    _warn_of_ties(r, scores)
-    return _apply_rule(r, scores, r.fraction if fraction is None else fraction, signals, rng)
+    return scorer_of(r)(signals, dataset_of(r).train_y.numpy(), rng, **scorer_options(r)), signals, rng
 
 
 def _options_for_needs(r: Run) -> dict[str, Any]:

@@ -17,8 +17,14 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from kdlib.data.core import Dataset
+from kdlib.experiments.config import Run
+from kdlib.experiments.fingerprint import dataset_of
+from kdlib.models import build
+from kdlib.models.weights import load_foreign
+from kdlib.training.evaluate import accuracy, predict
 from kdlib.training.reference_runs import Arrays
 from kdlib.utils import paths
+from kdlib.utils.devices import resolve_device
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +61,21 @@ def ship(name: str, arrays: Arrays, data: Dataset, description: dict, about: dic
     target.chmod(0o644)
     target.with_suffix(".json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
     return target
+
+
+def from_file(r: Run) -> Arrays:
+    """The teacher of `teacher_file` as `reference_runs.networks` has it, with its accuracy on the test samples.
+
+    Raises ValueError, in one line, for a file that cannot be read, holds more than weights or does not fit the network.
+    """
+    data = dataset_of(r)
+    network = build(r.teacher, data.num_classes, data.image_shape[0], data.image_shape[1:])
+    load_foreign(network, r.teacher_file)
+    network = network.to(resolve_device(r.device)).eval()
+    found = float(accuracy(predict(network, data.test_x, data), data.test_y))
+    log.info("the teacher of %s has %.2f%% on the test samples of %s", r.teacher_file, found, data.name)
+    weights = {f"w/{name}": value.cpu().numpy()[None] for name, value in network.state_dict().items()}
+    return {**weights, "test_acc": np.array([found]), "seconds": np.zeros(1), "images": np.zeros(1)}
 
 
 def _identity(description: dict) -> dict:

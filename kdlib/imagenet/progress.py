@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
 
 from torch import Tensor
 
 from kdlib.imagenet.config import Machine
 from kdlib.imagenet.distributed import World
 from kdlib.imagenet.evaluation import Accuracy
-
-
-def scalar_writer(folder: str) -> Any:
-    """A TensorBoard writer; ValueError that names the extra if TensorBoard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as problem:
-        raise ValueError("tensorboard is not installed; get it with: pip install 'kdlib[tensorboard]'") from problem
-    return SummaryWriter(folder)
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes, seconds: 2:13:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+from kdlib.utils.progress import clock, scalar_writer
 
 
 class Progress:

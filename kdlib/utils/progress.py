@@ -105,6 +105,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
+def scalar_writer(folder: str) -> Any:
+    """A TensorBoard writer; ValueError that names the extra if TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as problem:
+        raise ValueError("tensorboard is not installed; get it with: pip install 'kdlib[tensorboard]'") from problem
+    return SummaryWriter(folder)
+
+
 # -- where lines go
 
 
