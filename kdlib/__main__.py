@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "store": ("kdlib.cli.store_commands:store", "ls, verify or gc: what is stored, whether it is whole"),
     "completion": (
         "kdlib.cli.completion_command:completion",
-        "bash, zsh or tcsh: a script that completes all of these",
+        "bash, fish, zsh, tcsh: a script that completes all of these",
     ),
 }
 

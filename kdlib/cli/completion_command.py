@@ -25,7 +25,7 @@ from kdlib.utils.errors import choose
 class CompletionOptions:
     """A script for the shell: eval "$(kdlib completion bash)", or write it to the shell's folder of completions."""
 
-    shell: str = option("", "bash, zsh or tcsh")
+    shell: str = option("", "bash, fish, tcsh or zsh")
 
 
 def options_of_commands() -> dict[str, Any]:
