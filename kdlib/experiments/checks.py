@@ -32,7 +32,8 @@ def check(r: Run) -> None:
         *([scored_runs(r).model] if needed_signals(r) else []),
     }:
         _check_network(name, data.num_classes, data.image_shape)
-    describe(r)  # reads a score table and a list of kept samples
+    if r.kept_file or r.teacher_file or r.method("scorer")[0] == "released":
+        describe(r)  # reads these files
     if r.teacher_file and needs_teacher(r):
         network = build(r.teacher, data.num_classes, data.image_shape[0], data.image_shape[1:])
         load_foreign(network, r.teacher_file)

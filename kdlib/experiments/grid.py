@@ -128,6 +128,7 @@ class _Plan:
         for run in runs:
             getattr(module, "check", lambda run: None)(run)
         self.described = [module.describe(run) for run in runs]
+        self.keys = [key("rows", description) for description in self.described]
         stored = [store.row(description) for description in self.described]
         self.rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
         self.missing = {place: run for place, run in enumerate(runs) if place not in self.rows}
@@ -150,7 +151,9 @@ class _Plan:
         try:
             with shown as line, self.store.sweep(_needs(self.module, self.missing.values())):
                 report = _Report(line, len(self.runs), list(self.missing.values()), self.names, workers)
-                for place, outcome in _carry_out(self.module, self.missing, self.store, work, workers, cluster):
+                for place, outcome in _carry_out(
+                    self.module, self.missing, self.keys, self.store, work, workers, cluster
+                ):
                     self._take(place, outcome)
                     report.finished(outcome, self.runs[place])
                 if self.failed:
@@ -224,19 +227,20 @@ def _check_executor(workers: int, cluster: Any) -> None:
 
 
 def _carry_out(
-    module: Any, missing: dict[int, Any], store: Store, work: Work, workers: int, cluster: Any
+    module: Any, missing: dict[int, Any], keys: Sequence[str], store: Store, work: Work, workers: int, cluster: Any
 ) -> Iterator[tuple[int, Outcome]]:
     """The outcomes of all runs as they come; runs another sweep is busy with come last."""
     first_of: dict[str, int] = {}
     twins: dict[int, list[int]] = {}  # points of one grid that describe the same row are one run
-    for place, run in missing.items():
-        twins.setdefault(first_of.setdefault(key("rows", module.describe(run)), place), []).append(place)
+    for place in missing:
+        twins.setdefault(first_of.setdefault(keys[place], place), []).append(place)
     left = {place: missing[place] for place in twins}
     for wait in (False, True):
         if not left:
             return
-        names = [key("rows", module.describe(run)) for run in left.values()]
-        jobs = plan(module, left, together=not wait, interrupted=[] if wait else store.interrupted(names))
+        names = {place: keys[place] for place in left}
+        interrupted = [] if wait else store.interrupted(list(names.values()))
+        jobs = plan(module, left, names, together=not wait, interrupted=interrupted)
         for job, outcomes in _execute(jobs, work, wait, workers, cluster):
             for place, outcome in zip(job.places, outcomes, strict=True):
                 if outcome["status"] == "store":
@@ -255,7 +259,11 @@ def _execute(jobs: list[Job], work: Work, wait: bool, workers: int, cluster: Any
 
 
 def plan(
-    module: Any, runs: dict[int, Any], together: bool = True, interrupted: Sequence[Sequence[str]] = ()
+    module: Any,
+    runs: dict[int, Any],
+    keys: Mapping[int, str],
+    together: bool = True,
+    interrupted: Sequence[Sequence[str]] = (),
 ) -> list[Job]:
     """Jobs for the executors: first the runs that need a teacher or signals nobody has met yet, then those that need
     nothing (they keep the other workers busy meanwhile), then the rest.
@@ -264,7 +272,7 @@ def plan(
     number of workers plays no part in it, so that a sweep has the same groups, and rows, on every executor. Groups
     in `interrupted` (keys of rows) stay together as they were: only so can they go on from their checkpoint.
     """
-    place_of = {key("rows", module.describe(run)): place for place, run in runs.items()} if interrupted else {}
+    place_of = {name: place for place, name in keys.items()}
     resumed = [[place_of[name] for name in group] for group in interrupted]
     grouped = {place for group in resumed for place in group}
     needs = getattr(module, "needed_artefacts", lambda run: ())
@@ -283,18 +291,18 @@ def plan(
     for place in (place for place in first + later if place not in grouped):
         shape = shape_of(runs[place])
         groups.setdefault(("alone", place) if shape is None else shape, []).append(place)
-    jobs = [_job(module, group, runs) for group in resumed]
+    jobs = [_job(group, runs, keys) for group in resumed]
     for group in groups.values():
         size = math.ceil(len(group) / math.ceil(len(group) / SIDE_BY_SIDE))  # parts of nearly equal size
-        jobs += [_job(module, group[start : start + size], runs) for start in range(0, len(group), size)]
+        jobs += [_job(group[start : start + size], runs, keys) for start in range(0, len(group), size)]
     makers = set(first)
     return sorted(jobs, key=lambda job: 0 if makers & set(job.places) else 1 if free >= set(job.places) else 2)
 
 
-def _job(module: Any, places: list[int], runs: dict[int, Any]) -> Job:
+def _job(places: list[int], runs: dict[int, Any], keys: Mapping[int, str]) -> Job:
     gpu = any(str(getattr(runs[place], "device", "")).startswith("cuda") for place in places)
-    keys = tuple(key("rows", module.describe(runs[place])) for place in places)
-    return Job(tuple(places), tuple(plain(asdict(runs[place])) for place in places), keys, gpu)
+    names = tuple(keys[place] for place in places)
+    return Job(tuple(places), tuple(plain(asdict(runs[place])) for place in places), names, gpu)
 
 
 class _Report:

@@ -29,6 +29,14 @@ def digest(*roots: Any) -> str:
     A root is a function, a class, a `functools.partial`, a dataclass instance that holds such (an entry of a registry), or
     a plain value, which stands for itself.
     """
+    try:
+        return _digest(roots)
+    except TypeError:  # a root that cannot be hashed
+        return _digest.__wrapped__(roots)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest(roots: tuple[Any, ...]) -> str:
     texts = sorted({text for root in roots for text in _reached(root)})
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 

@@ -8,6 +8,7 @@ a sampler with `epoch_order`, `weights` and `update`. To add a rule: write the f
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,12 +53,17 @@ class Selection:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The names of the rule's arguments."""
-        return tuple(inspect.signature(self.fn).parameters)
+        return _arguments(self.fn)
 
     def check(self, fraction: float, **options: Any) -> None:
         """ValueError where the fraction and the options cannot work."""
         if self.valid is not None:
             self.valid(fraction, **options)
+
+
+@functools.lru_cache(maxsize=256)
+def _arguments(rule: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(rule).parameters)
 
 
 def window(

@@ -97,7 +97,9 @@ class Store:
         """Keys of the entries that differ from the described one in their `rules` only: made by other code."""
         path = self.path(kind, description)
         name = path.name.partition("-")[0].partition(".")[0]
-        return sorted(other.stem for other in path.parent.glob(f"{name}*{path.suffix}") if other.stem != path.stem)
+        names = os.listdir(path.parent) if path.parent.is_dir() else []
+        stems = (other.removesuffix(path.suffix) for other in names if other.endswith(path.suffix))
+        return sorted(stem for stem in stems if stem.startswith(name) and stem != path.stem)
 
     def lease(self, kind: str, description: dict, *, wait: bool = True) -> AbstractContextManager[bool]:
         """Hold the right to make one entry; yields True, or at once False if another has it and not `wait`.

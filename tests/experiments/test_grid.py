@@ -21,7 +21,7 @@ import pytest
 
 from kdlib.experiments import backends as executors
 from kdlib.experiments import grid, worker_pool
-from kdlib.experiments.grid import SweepError, export_rows, load_rows, plan, points, sweep_of
+from kdlib.experiments.grid import SweepError, export_rows, load_rows, points, sweep_of
 from kdlib.store.artefacts import MARKER, Store, StoreError, key
 from kdlib.utils import progress
 from tests import tiny_experiment
@@ -32,6 +32,10 @@ GRID = {"width": [2, 3], "seed": [0, 1, 2]}
 
 def tiny(store, grid=GRID, workers=1, cluster=None, progress=False, **fixed) -> pd.DataFrame:
     return sweep_of(TINY, grid, workers, cluster, store, progress, fixed)
+
+
+def plan(module, runs, **options):
+    return grid.plan(module, runs, {place: key("rows", module.describe(run)) for place, run in runs.items()}, **options)
 
 
 def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
