@@ -20,6 +20,7 @@ from kdlib import losses
 from kdlib.data import datasets
 from kdlib.data.augment import AUGMENTATIONS
 from kdlib.data.core import Dataset
+from kdlib.data.tables import read_scores
 from kdlib.experiments.config import METHODS, Run, recording_of
 from kdlib.experiments.rules import digest
 from kdlib.models import MODELS
@@ -141,7 +142,8 @@ def recording(r: Run) -> Recording:
 def released_table(r: Run) -> tuple[np.ndarray, str]:
     """The published scores (N,) of the training samples, and the SHA-256 of these numbers.
 
-    ValueError for a dataset without file names, and for a table that is missing or does not fit the samples.
+    A dataset without file names takes a table with the columns `row` and `score`, which `export scores` writes. ValueError
+    for a table that is missing or does not fit the samples.
     """
     options = dict(scorer_options(r))
     if not options.get("file"):
@@ -157,13 +159,16 @@ def released_table(r: Run) -> tuple[np.ndarray, str]:
 @functools.lru_cache(maxsize=8)
 def _released_table(content: str, file: Path, data: Dataset, options: tuple) -> tuple[np.ndarray, str]:
     """`content` tells the cache when to read again."""
-    if not data.train_files:
+    if not data.train_files and options:
         raise ValueError(
-            f"scorer released needs the images' file names, and {data.name} has none; "
-            "choose folder:PATH, or put cifar10, cifar100 or svhn as class folders into data/raw/NAME"
+            f"scorer released needs the images' file names for {options[0][0]}, and {data.name} has none; "
+            "give a table with the columns row and score (export scores writes one)"
         )
     try:
-        scores = released_scores(file, data.train_files, others=data.other_files, **dict(options))
+        if data.train_files:
+            scores = released_scores(file, data.train_files, others=data.other_files, **dict(options))
+        else:
+            scores = read_scores(file, data)
     except ValueError as problem:
         raise ValueError(f"score table {file}: {problem}") from problem
     return scores, hashlib.sha256(scores.tobytes()).hexdigest()

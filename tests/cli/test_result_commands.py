@@ -112,8 +112,9 @@ def test_scores_and_kept_samples_come_back_the_way_they_went(capsys: pytest.Capt
     assert len(scores) == 1347 and len(kept) == row["kept"]
     inside = scores.score[kept.row]
     assert inside.mean() > np.delete(scores.score.to_numpy(), kept.row).mean(), "the hardest are kept"
-    assert main(["run", "--epochs", "2", "--kept-file", "kept.csv", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["test_acc"] == row["test_acc"]
+    for back in (["--kept-file", "kept.csv"], ["--fraction", "0.1", "--scorer", "released(file=scores.csv)"]):
+        assert main(["run", "--epochs", "2", *back, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["test_acc"] == row["test_acc"]
 
 
 def test_a_teacher_from_a_file_teaches_as_the_one_it_came_from(place: Path, capsys: pytest.CaptureFixture) -> None:

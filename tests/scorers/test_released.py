@@ -206,9 +206,12 @@ def test_rows_of_unknown_files_can_be_skipped(published: Callable[..., Run], tmp
 
 
 def test_images_without_file_names_say_so(published: Callable[..., Run], tmp_path: Path) -> None:
-    scorer = published(SCORES).scorer
-    with pytest.raises(ValueError, match="needs the images' file names, and digits has none; choose folder:PATH"):
-        run(Run(**SHORT, scorer=scorer), Store(tmp_path / "store"))
+    with pytest.raises(
+        ValueError, match="images' file names for column, and digits has none; give a table with the columns row"
+    ):
+        run(Run(**SHORT, scorer=published(SCORES, options={"column": "score"}).scorer), Store(tmp_path / "store"))
+    with pytest.raises(ValueError, match="column 'row'|row"):
+        run(Run(**SHORT, scorer=published(SCORES).scorer), Store(tmp_path / "store"))
     assert not Store(tmp_path / "store").ls()
 
 
