@@ -1,0 +1,171 @@
+"""What a lesson says about medium-difficulty samples and reshaped logits: sentences and tables made from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.statistics import Interval, interval, intervals, points
+from kdlib.analysis.tell import SEEN, direction, level, listed, number, trend
+from kdlib.analysis.tell import table as as_table
+
+GROUPS = ("easy", "medium", "hard")
+
+
+def students(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Rows of `run` that differ in the kept samples alone, best first; one student each."""
+    ranked = sorted(rows.items(), key=lambda item: -item[1]["test_acc"])
+    first = ranked[0][1]
+    table = as_table(["kept samples", "test accuracy"], [[name, f"{row['test_acc']:.1f}%"] for name, row in ranked])
+    return (
+        f"Each student trains on {first['kept']} samples (f = {first['fraction']:.0%}), for {first['steps']} steps, with the "
+        f"same teacher of {first['teacher_acc']:.1f}%. One student each, so no interval:\n\n{table}"
+    )
+
+
+def windows(certainty: NDArray, kept: Mapping[str, NDArray], what: str) -> str:
+    """The teacher's mean probability of the label, certainty (N,), in each window (name -> ids)."""
+    rows = [[name, f"{certainty[ids].mean():.1%}", f"{certainty[ids].min():.1%}"] for name, ids in kept.items()]
+    header = ["window", "teacher's probability of the label, mean", "smallest"]
+    return f"{SEEN}{what}\n\n" + as_table(header, rows)
+
+
+def gap(records: pd.DataFrame, taught: pd.DataFrame) -> str:
+    """Teacher's minus student's training accuracy by group, and who gets the hard group right: tables as in `who_learns`."""
+    apart = records.assign(test_acc=records.teacher_acc - records.student_acc)
+    at = intervals(points(apart, ["group"]), ["group"])
+    said = listed([f"{at[group]} on {group}" for group in GROUPS])
+    hard = intervals(points(taught[taught.group == "hard"], ["kept"]), ["kept"])
+    best = max(hard, key=lambda name: hard[name].mean)
+    ceiling = " The teacher knows nearly all training samples, so there is little room." if _ceiling(records) else ""
+    return (
+        f"{SEEN}Trained on all samples, the teacher's lead in points over its students (n = {at['hard'].n}, given this "
+        f"teacher): {said}.{ceiling} Of the students that are trained on a part, those of *{best}* samples get most of the "
+        f"unseen hard samples right: {level(hard[best])}%."
+    )
+
+
+def _ceiling(records: pd.DataFrame) -> bool:
+    return bool(records.teacher_acc.min() > 99 and records.student_acc.mean() > 99)
+
+
+def by_fraction(found: pd.DataFrame, column: str, base: str) -> str:
+    """Where each value of `column` certainly beats `base`, where it loses: columns `column`, fraction, mean, half, n."""
+    lines = []
+    for name in dict.fromkeys(found[column]):
+        at = intervals(found[found[column] == name], ["fraction"])
+        lines.append("- " + trend(f"{label(name)} minus {base}", "f", {f"{f:.0%}": v for f, v in at.items()}))
+    return "\n".join(lines)
+
+
+LABELS = {"difficulty": "hard", "difficulty easiest": "easy", "herding_centre": "herding"}
+
+
+def label(name: str) -> str:
+    """The name of a pruning in the medium-difficulty paper's words; others as everywhere."""
+    return LABELS.get(name, named(name))
+
+
+def samples(found: pd.DataFrame) -> str:
+    """The first table of the paper on our rows: each kind of samples minus random, by f."""
+    n = int(found.n.min())
+    text = (
+        f"{SEEN}A difference rises or falls where its 95% interval leaves out zero (n = {n} pairs, given this teacher):"
+    )
+    return f"{text}\n\n{by_fraction(found, 'pruning', 'random')}"
+
+
+def hump(slope: pd.DataFrame, middle: pd.DataFrame) -> str:
+    """Two contrasts of the map by f: hard end minus easy end, and the middle minus the mean of both ends."""
+    ends, bumps = (intervals(found, ["fraction"]) for found in (slope, middle))
+    rows = [[f"{f:.0%}", number(ends[f]), number(bumps[f]), _shape(ends[f], bumps[f])] for f in ends]
+    header = ["f", "hard end minus easy end (points)", "middle minus mean of the ends (points)", "shape"]
+    return f"{SEEN}The shape of each column, from its two contrasts (n = {int(middle.n.min())} seeds):\n\n" + as_table(
+        header, rows
+    )
+
+
+def _shape(slope: Interval, middle: Interval) -> str:
+    ways = {"rises": "harder is better", "falls": "easier is better"}
+    told = [ways[direction(slope)]] if direction(slope) in ways else []
+    told += {"rises": ["the middle is higher"], "falls": ["the middle is lower"]}.get(direction(middle), [])
+    return ", ".join(told) or "none detected"
+
+
+def top_windows(found: pd.DataFrame) -> str:
+    """The highest mean of each column of the map, and which centres it cannot be told from by eye: centre, fraction, mean."""
+    tops = [group.loc[group["mean"].idxmax()] for _, group in found.groupby("fraction")]
+    told = listed([f"{row.centre:g} at f = {row.fraction:.0%} ({row['mean']:+.1f} points)" for row in tops])
+    return (
+        f"The centre with the highest mean: {told}. A maximum over several noisy means is flattered by chance, and choosing "
+        "it here would be choosing on the test set: it describes these students, no more."
+    )
+
+
+def reshaping(logits: NDArray, std: NDArray, kept: Mapping[str, NDArray], labels: NDArray, tau: float) -> str:
+    """What the class-wise reshape does to the temperature of each window: logits (N, K), std (K,) the class means."""
+    ratio = std[labels] / logits.std(axis=1, ddof=1)
+    rows = []
+    for name, ids in kept.items():
+        ratios = ratio[ids]
+        rows.append(
+            [name, f"{ratios.mean():.2f}", f"{ratios.min():.2f} to {ratios.max():.2f}", f"{tau / ratios.mean():.1f}"]
+        )
+    header = ["window", "mean factor on the logits", "smallest to largest", f"τ = {tau:g} acts as"]
+    return f"{SEEN}A factor above one sharpens the teacher's answer, one below softens it.\n\n" + as_table(header, rows)
+
+
+def reshapes(found: pd.DataFrame) -> str:
+    """Each reshape minus none, by f: columns reshape, fraction, mean, half, n."""
+    n = int(found.n.min())
+    return f"{SEEN}Against no reshaping, on medium samples (n = {n} pairs, given this teacher):\n\n" + by_fraction(
+        found, "reshape", "none"
+    )
+
+
+def methods(found: pd.DataFrame) -> str:
+    """A table of methods by f: accuracy minus random in points; bold where the interval leaves out zero."""
+    fractions = sorted(found.fraction.unique())
+    rows = []
+    for name in dict.fromkeys(found.pruning):
+        at = intervals(found[found.pruning == name], ["fraction"])
+        rows.append([label(name), *(_cell(at[f]) if f in at else "" for f in fractions)])
+    header = ["kept samples", *(f"f = {f:.0%}" for f in fractions)]
+    return (
+        f"{SEEN}Minus random, in points, n = {int(found.n.min())}; bold where the 95% interval leaves out zero.\n\n"
+        + (as_table(header, rows))
+    )
+
+
+def _cell(found: Interval) -> str:
+    return f"**{found}**" if direction(found) in ("rises", "falls") else str(found)
+
+
+def printed(found: pd.DataFrame) -> str:
+    """The paper's own differences: how many of its points have an interval above zero, in words; `published` made them."""
+    up, down = (found["mean"] > found.half).sum(), (found["mean"] < -found.half).sum()
+    size = interval(found["mean"])
+    return (
+        f"In the paper's Tables 7 to 9 the method leads random by {found['mean'].min():+.1f} to {found['mean'].max():+.1f} "
+        f"points, {size.mean:+.1f} on average over {len(found)} points. With its printed spreads, Welch's 95% interval lies "
+        f"above zero at {up} of them, below at {down}."
+    )
+
+
+def ours(found: pd.DataFrame, series: Sequence[str], where: str) -> str:
+    """Our differences from random on the paper's data (column line: the series), or that a series has none yet."""
+    there = set(found.line) if len(found) else set()
+    lines = [by_fraction(found, "line", "random")] if there else []
+    lines += [f"- {name}: not measured yet." for name in series if name not in there]
+    return f"On {where}, our medium samples:\n\n" + "\n".join(lines)
+
+
+def closest(found: Mapping[float, Interval], names: Sequence[str]) -> str:
+    """The solution of an exercise: differences of two sets of students by a parameter's value."""
+    near = min(found, key=lambda value: abs(found[value].mean))
+    told = listed([f"{value:g}: {found[value]}" for value in found])
+    return f"{names[0]} minus {names[1]} in points, by value: {told}. The closest is {near:g}. Mind the intervals."

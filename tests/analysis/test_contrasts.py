@@ -1,0 +1,63 @@
+"""Contrasts are sums of paired accuracies; published differences carry Welch's interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_ind_from_stats
+
+from kdlib.analysis import contrasts, statistics
+from kdlib.utils import paths
+
+
+def table(seeds: int = 4) -> pd.DataFrame:
+    """Accuracies by centre: a hump of 3 points at f = 0.1, a slope of 2 at f = 0.5; seeds shift all runs alike."""
+    level = {(0.1, 0.0): 0, (0.1, 0.5): 3, (0.1, 1.0): 0, (0.5, 0.0): 0, (0.5, 0.5): 1, (0.5, 1.0): 2}
+    rng = np.random.default_rng(0)
+    shift, noise = rng.normal(0, 20, seeds), rng.normal(0, 0.01, (len(level), seeds))
+    return pd.DataFrame(
+        [
+            {"centre": c, "fraction": f, "seed": s, "teacher_id": 0, "test_acc": 50 + high + shift[s] + noise[k, s]}
+            for k, ((f, c), high) in enumerate(level.items())
+            for s in range(seeds)
+        ]
+    )
+
+
+def test_a_contrast_is_paired_so_that_the_seeds_shift_falls_out() -> None:
+    found = contrasts.contrast(table(), "centre", {0.0: -0.5, 0.5: 1.0, 1.0: -0.5}).set_index("fraction")
+    assert found.loc[0.1, "mean"] == pytest.approx(3, abs=0.05) and found.loc[0.1, "half"] < 0.1
+    assert found.loc[0.5, "mean"] == pytest.approx(0, abs=0.05)
+    assert set(found.n) == {4}
+
+
+def test_against_subtracts_the_base_and_equals_the_paired_difference() -> None:
+    runs = table()
+    found = contrasts.against(runs, "centre", 0.0).set_index(["centre", "fraction"])
+    assert found.loc[(1.0, 0.5), "mean"] == pytest.approx(2, abs=0.05)
+    apart = statistics.paired(
+        runs[runs.centre == 1.0].assign(centre=0), runs[runs.centre == 0].assign(centre=0), ("centre", "fraction")
+    )
+    same = statistics.points(apart, ("fraction",), "difference").set_index("fraction")
+    np.testing.assert_allclose(found.loc[1.0][["mean", "half"]], same[["mean", "half"]])
+
+
+def test_a_seed_without_a_partner_takes_no_part() -> None:
+    runs = table()
+    found = contrasts.contrast(runs[~((runs.seed == 0) & (runs.centre == 1.0))], "centre", {1.0: 1, 0.0: -1})
+    assert set(found.n) == {3}
+    assert contrasts.against(runs[runs.centre == 0.0], "centre", 0.0).empty
+
+
+def test_published_differences_have_the_interval_of_welch() -> None:
+    numbers = pd.read_csv(paths.data() / "paper" / "reported.csv")
+    found = contrasts.published(numbers, "medium+reshape", "random")
+    assert set(found["where"]) == {"Table 7", "Table 8", "Table 9"} and len(found) == 12
+    row = found[(found["where"] == "Table 7") & (found.fraction == 0.3)].iloc[0]
+    assert row["mean"] == pytest.approx(68.93 - 67.73)
+    at_the_edge = ttest_ind_from_stats(row.half, 0.56, 3, 0.0, 0.07, 3, equal_var=False)
+    assert at_the_edge.pvalue == pytest.approx(0.05)
+    table_4 = contrasts.published(numbers, "medium", "random")
+    assert list(table_4["mean"].round(2)) == [0.43, 0.42] and set(table_4.loss) == {"pefd"}
+    assert contrasts.published(numbers, "medium", "random", trials=2).half.isna().all()
