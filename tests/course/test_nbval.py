@@ -1,4 +1,4 @@
-"""nbval in lax mode: every cell of every lesson runs in order, in Jupyter's own way, without an error."""
+"""nbval in lax mode: every cell of a lesson runs in order, in Jupyter's own way, without an error."""
 
 import os
 import subprocess
@@ -14,9 +14,12 @@ def nbval(*paths, **environment):
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
 
 
-def test_every_lesson(tmp_path):
-    """The smoke preset comes through the environment, because nbval gives no parameters."""
-    lessons = sorted((ROOT / "notebooks").glob("*.ipynb"))
+def test_the_first_lessons(tmp_path):
+    """The smoke preset comes through the environment, because nbval gives no parameters.
+
+    Two lessons show that this way of running works; `test_notebooks.py` runs every lesson.
+    """
+    lessons = sorted((ROOT / "notebooks").glob("0[01]_*.ipynb"))
     done = nbval(*lessons, KDLIB_PRESET="smoke", KDLIB_FIGURES=str(tmp_path))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     made = {path.name.split("_")[0] for path in tmp_path.glob("*.svg")}
