@@ -1,0 +1,173 @@
+"""What lesson 04 says about the KD weight alpha and the temperature, worded from the numbers.
+
+Every function is pure, takes tables of `kdlib.analysis.statistics` and `kdlib.analysis.kd_weight`, and returns Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kdlib.analysis.kd_weight import Fitted, Rule
+from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.statistics import Interval, interval, intervals
+from kdlib.analysis.tell import FALLS, FEW, RISES, SEEN, change, direction, listed, number, table, trend
+
+
+def first_look(gaps: Mapping[str, pd.DataFrame], accuracies: Mapping[str, float], alphas: tuple[float, float]) -> str:
+    """Two KD weights at the smallest and the largest f: teacher -> fraction, mean, half, n of high minus low alpha."""
+    low, high = alphas
+    rows = [
+        [name, f"{accuracies[name]:.1f}%", f"{f:.0%}", number(value), direction(value)]
+        for name, found in gaps.items()
+        for f, value in intervals(found, ("fraction",)).items()
+    ]
+    header = [
+        "teacher",
+        "its accuracy",
+        "f",
+        f"alpha = {high:g} minus alpha = {low:g} (points)",
+        "more weight: accuracy",
+    ]
+    return f"{SEEN}Validation accuracy, mean of seeds with its 95% interval:\n\n{table(header, rows)}"
+
+
+def agreement(shares: Mapping[str, Mapping[float, float]]) -> str:
+    """Share of the kept samples whose label is the teacher's first class: teacher -> f -> share."""
+    fractions = list(next(iter(shares.values())))
+    rows = [[name, *(f"{found[f]:.1%}" for f in fractions)] for name, found in shares.items()]
+    text = "Share of the kept samples (the hardest) of which the teacher's likeliest class is the label:"
+    return f"{SEEN}{text}\n\n{table(['teacher', *(f'f = {f:.0%}' for f in fractions)], rows)}"
+
+
+def epochs(found: Mapping[str, pd.DataFrame], alpha: float) -> str:
+    """The gain of KD with the last and with the best epoch: teacher -> `statistics.last_or_best`."""
+    rows = [
+        [name, f"{row.fraction:.0%}", *(f"{row[c]:+.1f}" for c in ("gain, last epoch", "gain, best epoch"))]
+        for name, part in found.items()
+        for _, row in part.iterrows()
+    ]
+    header = ["teacher", "f", "gain, last epoch (points)", "gain, best epoch (points)"]
+    apart = [row["gain, best epoch"] - row["gain, last epoch"] for part in found.values() for _, row in part.iterrows()]
+    span = f"The best epoch moves the gain by {min(apart):+.1f} to {max(apart):+.1f} points."
+    return f"{SEEN}{span} Means over seeds, $\\alpha$ = {alpha:g} minus no KD:\n\n{table(header, rows)}"
+
+
+def best_of_noise(best: NDArray, fractions: NDArray) -> str:
+    """What an argmax finds where alpha has no effect: best (T, F), the mean best alpha at each f in T simulated tables."""
+    falls, steep = best[:, -1] < best[:, 0], np.abs(best[:, -1] - best[:, 0])
+    return (
+        f"{SEEN}Of {len(best)} tables in which alpha has no effect at all, the best alpha is smaller at "
+        f"f = {fractions[-1]:.0%} than at f = {fractions[0]:.0%} in {falls.mean():.0%}, and the two lie "
+        f"{steep.mean():.2f} apart on average. An argmax always points somewhere."
+    )
+
+
+def slopes(found: Mapping[str, pd.DataFrame], contrasts: Mapping[str, Interval]) -> str:
+    """The slope in alpha at each f, and its interaction with log10 f, for each teacher."""
+    said = []
+    for name, line in found.items():
+        said.append(trend(f"With more weight on the {name}, accuracy", "f", intervals(line, ("fraction",))))
+        said.append(change("From f to ten times f, its slope", contrasts[name]))
+    return f"{SEEN}{' '.join(said)} {_eq3(contrasts)}"
+
+
+def _eq3(contrasts: Mapping[str, Interval]) -> str:
+    ways = {name: direction(value) for name, value in contrasts.items()}
+    if FEW in ways.values():
+        return "Too few seeds to say more."
+    falls = [name for name, way in ways.items() if way == FALLS]
+    if not falls:
+        return "So Eq. 3 has no support here: no slope is seen to fall with f."
+    return f"A slope that falls with f is what Eq. 3 builds on; it is seen with {listed([f'the {name}' for name in falls])}."
+
+
+def rules(found: Mapping[str, Fitted]) -> str:
+    """The fitted rules, with the 95% bootstrap interval of their tilt, and what they seem to gain."""
+    rows, said = [], []
+    for name, fitted in found.items():
+        tilt, low, high = fitted.tilt()
+        ends = [f"{alpha:g} at f = {f:.0%}" for f, alpha in zip(fitted.rule.fractions, fitted.rule.ends, strict=True)]
+        rows.append(
+            [name, *ends, f"{tilt:+.2f} [{low:+.2f}, {high:+.2f}]", f"{fitted.constant:g}", f"{fitted.gain:+.2f}"]
+        )
+        way = "falls" if high < 0 else "rises" if low > 0 else "is not seen to tilt"
+        said.append(f"with the {name} it {way}")
+    header = ["teacher", "alpha", "alpha", "tilt [95% interval]", "best constant", "rule minus constant (points)"]
+    return f"{SEEN}The fitted rule: {listed(said)}. On the accuracies that it was fitted to:\n\n{table(header, rows)}"
+
+
+def held_out(leads: Mapping[str, pd.DataFrame], promised: Mapping[str, float]) -> str:
+    """The rule minus the best constant on data it was not fitted on: condition -> fraction, seed, difference.
+
+    promised: condition -> the gain on the fitted data, for the conditions that have one.
+    """
+    rows, ways = [], {}
+    for name, found in leads.items():
+        overall = interval(found.groupby("seed").difference.mean())
+        ways[name] = direction(overall)
+        rows.append([name, f"{promised[name]:+.2f}", number(overall, 2), ways[name]])
+    header = ["condition", "promised by the fit (points)", "found (points)", "says"]
+    better = [name for name, way in ways.items() if way == RISES]
+    worse = [name for name, way in ways.items() if way == FALLS]
+    parts = [f"better than the best constant: {listed(better) or 'none'}", f"worse: {listed(worse) or 'none'}"]
+    end = f"Where the interval leaves out zero, the rule is {'; '.join(parts)}."
+    return f"{SEEN}Test accuracy, mean over the held-out fractions. {end}\n\n{table(header, rows)}"
+
+
+def temperatures(found: Mapping[float, pd.DataFrame], first: float) -> str:
+    """Differences to the first temperature: f -> tau, mean, half, n."""
+    said = [
+        trend(f"At f = {f:.0%}, against tau = {first:g}, accuracy", "tau", intervals(part[part.tau != first], ("tau",)))
+        for f, part in found.items()
+    ]
+    return f"{SEEN}{' '.join(said)}"
+
+
+def softness(entropy: Mapping[float, float], classes: int) -> str:
+    """The teacher's mean entropy (nats) over the kept samples at each temperature, beside that of a uniform answer."""
+    rows = [[f"{tau:g}", f"{value:.2f}", f"{np.exp(value):.1f}"] for tau, value in entropy.items()]
+    text = f"Mean entropy of the soft targets; as if so many classes were equally likely (of {classes}):"
+    return f"{SEEN}{text}\n\n{table(['tau', 'entropy (nats)', 'classes'], rows)}"
+
+
+def gaps_beside(paper: pd.DataFrame, ours: Mapping[str, pd.DataFrame]) -> str:
+    """alpha = 1 minus alpha = 0.5 in points: what DKDP prints, and our numbers where both have the point."""
+    rows, missing = [], []
+    for printed in paper.itertuples():
+        bound = "more than" if printed.mean > 0 else "less than"
+        told = [named(printed.pruning), f"{printed.fraction:.0%}", f"{bound} {printed.mean:+g}"]
+        for name, found in ours.items():
+            at = intervals(found, ("pruning", "fraction")).get((printed.pruning, printed.fraction))
+            if at is None:
+                missing.append(f"{named(printed.pruning)} at {printed.fraction:.0%} on {name}")
+            told.append("not measured yet" if at is None else number(at))
+        rows.append(told)
+    lack = f"\n\nNot measured yet by us: {listed(missing)}." if missing else ""
+    return f"Effects in points:\n\n{table(['pruning', 'f', 'paper, CIFAR-100', *ours], rows)}{lack}"
+
+
+def adaptive(paper: pd.DataFrame, ours: Mapping[float, Interval]) -> str:
+    """Adaptive minus fixed alpha in points: MD's Tables 7 to 9 (difference and its spread), and ours by f."""
+    fractions = sorted(ours)
+    rows = []
+    for (teacher, student), part in paper.groupby(["teacher", "student"], sort=False):
+        at = {float(f): (d, s) for f, d, s in zip(part.fraction, part.difference, part.spread, strict=True)}
+        cells = [f"{at[f][0]:+.2f} (sd {at[f][1]:.2f})" if f in at else "not printed" for f in fractions]
+        rows.append([f"paper, {teacher} to {student}", *cells])
+    rows.append(["ours, digits", *(number(ours[f], 2) for f in fractions)])
+    mean = paper[paper.fraction.isin(fractions)].difference
+    below = f"Of the paper's {len(mean)} differences {(mean < 0).sum()} are below 0."
+    ways = {way: [f"{f:.0%}" for f in fractions if direction(ours[f]) == way] for way in (RISES, FALLS)}
+    told = [listed(ways[way]) or "none" for way in (RISES, FALLS)]
+    own = f"Ours, where the interval leaves out zero: above 0 at f = {told[0]}, below 0 at f = {told[1]}."
+    return f"{SEEN}{below} {own}\n\n{table(['pair', *(f'f = {f:.0%}' for f in fractions)], rows)}"
+
+
+def rule_weights(rules: Mapping[str, Rule], fractions: list[float]) -> str:
+    """The alpha that each rule gives at the held-out fractions."""
+    rows = [[name, *(f"{rule.weight(f):g}" for f in fractions)] for name, rule in rules.items()]
+    return table(["rule", *(f"f = {f:.0%}" for f in fractions)], rows)
