@@ -159,7 +159,9 @@ def alpha_against_fraction(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
         left.plot(top.alpha, top["mean"], "*", ms=10, color=tone, markeredgecolor=BLACK, mew=0.5, zorder=4)
     left.axhline(0, color=GREY, ls="--", lw=1.2)
     left.set(xlabel=r"KD weight $\alpha$ (no unit)", ylabel=r"accuracy above $\alpha$ = 0 (points)")
-    left.legend(fontsize=7, title=f"f ({seeds_note(best)}); star: best", title_fontsize=7, ncols=2)
+    handles, labels = left.get_legend_handles_labels()
+    title = f"f ({seeds_note(best)}); star: best of the means"
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, title=title, title_fontsize=8)
     right.errorbar(best.fraction, best["mean"], best.half.fillna(0), fmt="o-", ms=4, capsize=3, color=BLUE)
     fraction_axis(right, best.fraction, narrow=True)
     right.set(ylabel=r"best $\alpha$ (mean over seeds)", ylim=(-0.05, 1.05))
