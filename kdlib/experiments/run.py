@@ -44,7 +44,7 @@ from kdlib.utils.devices import resolve_device
 
 __all__ = [
     "Objective", "TeacherSide", "batch_key", "build_student", "check", "describe", "kept_samples", "load_student",
-    "load_teacher", "needed_artefacts", "run", "student_of", "train_together", "workshop",
+    "load_teacher", "members_of", "needed_artefacts", "run", "student_of", "train_together", "workshop",
 ]  # fmt: skip
 
 # -- runs side by side
@@ -85,7 +85,7 @@ def _train(runs: Sequence[Run], store: Store) -> list[dict]:
     first, data = runs[0], dataset_of(runs[0])
     teaching = [r for r in runs if needs_teacher(r)]
     teacher = TeacherSide(teaching[0], store) if teaching else None
-    members = _members(runs, data, teacher, store)
+    members = members_of(runs, data, teacher, store)
     resume = StoredCheckpoint(store, {"runs": described}, aims=[("rows", one) for one in described])
     logits = teacher.logits if teacher else None
     trained = train_batched(members, data, student_recipe(first), teacher=logits, device=first.device, resume=resume)
@@ -106,7 +106,8 @@ def student_arrays(trained: Trained) -> Arrays:
     return found | {f"curve/{name}": np.array([getattr(trained, name)]) for name in ("loss", "test_acc", "rate")}
 
 
-def _members(runs: Sequence[Run], data: Dataset, teacher: TeacherSide | None, store: Store) -> list[Member]:
+def members_of(runs: Sequence[Run], data: Dataset, teacher: TeacherSide | None, store: Store) -> list[Member]:
+    """What the training loop needs of each run: its student, its kept samples, its seed and its loss, in order."""
     objectives: dict[tuple, Objective] = {}  # equal losses are one object, so that the loop can call them together
     members = []
     for r in runs:

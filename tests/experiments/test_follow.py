@@ -1,0 +1,38 @@
+"""`follow`: the trainings are those of `run`, and each is looked at after each epoch."""
+
+import pytest
+
+from kdlib.experiments.config import Run
+from kdlib.experiments.fingerprint import dataset_of, describe
+from kdlib.experiments.follow import follow
+from kdlib.experiments.run import run
+from kdlib.store.artefacts import Store
+from kdlib.training.evaluate import accuracy, predict
+
+FIXED = {"dataset": "digits", "epochs": 2, "fraction": 0.1}
+
+
+def test_follow_sees_the_students_of_run(tmp_path):
+    store = Store(tmp_path)
+    taught = [Run(**FIXED, seed=s) for s in (0, 1)]
+    runs = [taught[0], Run(**FIXED, loss="cross_entropy", seed=0), taught[1], Run(**{**FIXED, "fraction": 0.2})]
+    data, order = dataset_of(runs[0]), []
+
+    def look(i, epoch, student):
+        order.append((i, epoch))
+        return float(accuracy(predict(student, data.test_x, data), data.test_y))
+
+    seen = follow(runs, look, store)
+    assert [len(found) for found in seen] == [2, 2, 2, 2] and len(set(order)) == 8
+    for r, found in zip(runs, seen, strict=True):
+        assert found[-1] == pytest.approx(run(r, store)["test_acc"], abs=0.23)  # one test image of 450
+    assert len({found[-1] for found in seen}) > 1
+
+
+def test_follow_stores_no_student(tmp_path):
+    store = Store(tmp_path)
+    r = Run(**FIXED, loss="cross_entropy")
+    follow([r], lambda i, epoch, student: epoch, store)
+    assert store.row(describe(r)) is None
+    run(r, store)
+    assert store.row(describe(r)) is not None
