@@ -69,10 +69,11 @@ def _parameters(name: str, pairs: Sequence[str]) -> dict[str, Any]:
 def _grid(found: list[str], flags: LessonOptions) -> int:
     """One run of each lesson for each point of the grid, and an index of the runs of each lesson."""
     given = assignments(flags.grid, "--grid")
+    everywhere = {key for name in found for key in _declared(name)}
+    if len(found) > 1 and (unknown := sorted(set(given) - everywhere)):
+        raise UsageError(f"no lesson has a parameter {unknown[0]!r}; python -m kdlib lesson lists them")
     with usage():
         tasks = {name: _grid_tasks(name, given, flags, alone=len(found) == 1) for name in found}
-    if unknown := sorted(set(given) - {key for name in found for key in _declared(name)}):
-        raise UsageError(f"no lesson has a parameter {unknown[0]!r}; python -m kdlib lesson lists them")
     everything = [task for several in tasks.values() for task in several]
     outcomes = suite.run_tasks(
         everything, workers=flags.workers or None, cluster=flags.cluster or None, force=flags.force

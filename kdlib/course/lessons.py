@@ -168,12 +168,14 @@ def run_name(stem: str, parameters: Mapping[str, Any]) -> str:
     A part that a file name cannot hold as it is (`a/b`, a list, a long text) is written with what it can hold, and with a
     digest of the whole.
     """
-    return "__".join([stem, *(_name_part(f"{key}={value}") for key, value in parameters.items())])
+    return "__".join([stem, *(_name_part(key, value) for key, value in parameters.items())])
 
 
-def _name_part(text: str) -> str:
+def _name_part(key: str, value: Any) -> str:
+    text = f"{key}={value}"
     short = re.sub(r"[^\w=.,+-]+", "-", text, flags=re.ASCII).strip("-")[:LONGEST_PART]
-    if short == text and "__" not in text and text == text.lower():  # some file systems do not tell A from a
+    capitals = isinstance(value, str) and value != value.lower()  # some file systems do not tell A from a
+    if short == text and "__" not in text and not capitals:
         return text
     return f"{short.replace('__', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -92,7 +92,7 @@ def left_plot(r: Run) -> Place | None:
 def right_plot(r: Run) -> Place | None:
     """Teachers of several sizes, random pruning."""
     taught = needs_teacher(r) and (r.scorer, r.alpha, r.tau) == ("random", ALPHA, TAU) and r.fraction < 1
-    return Place(f"teacher {r.teacher}", r.fraction, "teachers, random pruning") if taught else None
+    return Place(f"teacher {r.teacher}", r.fraction, f"teachers of {r.student}") if taught else None
 
 
 # ------------------------------------------------------------------------------------ the KD weight
@@ -194,7 +194,7 @@ FIGURES = by_name(
             overview,
             left_plot,
             lines,
-            second=right_plot,
+            by_group={"DKDP Fig. 7": right_plot},
             note="The drawing of the training scheme is left out.",
         ),
         PaperFigure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -47,7 +47,7 @@ class PaperFigure:
     reference: the line that differences of a line are taken from, or None
     needs:     what it takes to make the figure, where rows of runs cannot
     note:      what ours differs in
-    second:    another place of a run, in a figure of two plots
+    by_group:  in a figure of two plots, the start of a group's name -> where its runs stand, in place of `place`
     """
 
     name: str
@@ -63,7 +63,7 @@ class PaperFigure:
     reference: Callable[[str], str | None] = no_reference
     needs: str = ""
     note: str = ""
-    second: Callable[[Run], Place | None] = lambda r: None
+    by_group: Mapping[str, Callable[[Run], Place | None]] = field(default_factory=dict)
 
     @property
     def paper(self) -> str:
@@ -83,9 +83,12 @@ class PaperFigure:
             raise ValueError(f"{self.name} cannot be made from rows of runs; it needs {self.needs}")
         found: dict[Run, tuple[Place, ...]] = {}
         for group in self.groups(setting):
+            own = (function for start, function in self.by_group.items() if group.name.startswith(start))
+            place_of = next(own, self.place)
             for r in group.runs(setting.base):
-                if r not in found and (there := tuple(p for p in (self.place(r), self.second(r)) if p is not None)):
-                    found[r] = there
+                place, known = place_of(r), found.get(r, ())
+                if place is not None and place not in known:
+                    found[r] = (*known, place)
         return found
 
     def numbers(self, reported: pd.DataFrame) -> pd.DataFrame:

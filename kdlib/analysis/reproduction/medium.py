@@ -51,7 +51,7 @@ def strategy(r: Run) -> str:
     if r.fraction == 1:
         return ALL_DATA if needs_teacher(r) else f"{ALL_DATA}, no KD"
     if scorer != "difficulty":
-        return "adaptive" if scorer == RANDOM and r.alpha == ADAPTIVE.get(r.fraction) != KD["alpha"] else scorer
+        return scorer
     name = next(name for name, centre in WINDOWS.items() if r.centre == centre)
     return RESHAPED if name == MEDIUM and r.reshape == "classwise_std" else name
 
@@ -107,8 +107,17 @@ def compared(*pairs: tuple[str, str], names: tuple[str, ...] = COMPARED) -> Call
 def adaptive(s: Setting, pair: Fields) -> Group:
     """Random samples with a KD weight that falls with f; at the smallest f it is the fixed weight."""
     points = [{"fraction": f, "alpha": a} for f, a in ADAPTIVE.items() if {"fraction": f} in s.at(*FRACTIONS)]
-    changed = [point for point in points if point["alpha"] != KD["alpha"]]
-    return Group("adaptive", {"seed": s.few, "point": changed}, {**pair, "loss": "kd", "scorer": RANDOM})
+    return Group("adaptive", {"seed": s.few, "point": points}, {**pair, "loss": "kd", "scorer": RANDOM})
+
+
+def by_adaptive(r: Run) -> Place:
+    """The line of the falling KD weight."""
+    return Place("adaptive", r.fraction)
+
+
+def by_adaptive_pair(r: Run) -> Place:
+    """The same with a panel for each pair of networks."""
+    return by_adaptive(r)._replace(panel=f"{r.teacher} to {r.student}")
 
 
 def windows(s: Setting) -> list[Group]:
@@ -119,12 +128,6 @@ def windows(s: Setting) -> list[Group]:
     reshaped = {**grid, "pruning": strategies(s, RESHAPED)}
     measured = study or [Group("MD Table 1", grid, {**own, **loss})]
     return [*measured, Group("MD Table 1, reshaped", reshaped, {**own, **loss}), full(s, own, loss)]
-
-
-def by_window(r: Run) -> Place | None:
-    """A line for each window, against f."""
-    scorer = r.method("scorer")[0]
-    return Place(RANDOM, r.fraction) if scorer == RANDOM and r.fraction < 1 else by_strategy(r)
 
 
 def reshapes(s: Setting) -> list[Group]:
@@ -193,7 +196,8 @@ STAND_IN = (
 
 
 def _table(name: str, title: str, groups: Any, **more: Any) -> PaperFigure:
-    shown = {"place": by_strategy, "draw": lines, "reference": to_random, "published": published_strategy, **more}
+    shown = {"place": by_strategy, "draw": lines, "reference": to_random, "published": published_strategy}
+    shown |= {"by_group": {"adaptive": by_adaptive}, **more}
     return PaperFigure(name, title, shown.pop("data", CIFAR), groups, **shown)
 
 
@@ -237,6 +241,7 @@ FIGURES = by_name(
             "Accuracy against f for the static prunings, with three pairs of networks",
             compared(MAIN, ("resnet50", "vgg8"), ("vgg13", "vgg8"), names=SIX),
             place=by_pair,
+            by_group={"adaptive": by_adaptive_pair},
         ),
         _table(
             "md-fig6",
@@ -254,7 +259,7 @@ FIGURES = by_name(
         _examples("md-fig10", "hard"),
         _examples("md-fig11", "easy"),
         _examples("md-fig12", MEDIUM),
-        _table("md-table1", "Easy, random, hard and medium samples, and reshaped logits", windows, place=by_window),
+        _table("md-table1", "Easy, random, hard and medium samples, and reshaped logits", windows),
         PaperFigure(
             "md-table2",
             "How much gradients vary and how much student and teacher agree, for easy, medium and hard samples",
