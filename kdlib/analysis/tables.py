@@ -91,10 +91,11 @@ def _kd_weight(table: pd.DataFrame, no_teacher: pd.Series) -> pd.Series:
 def _prunings(table: pd.DataFrame) -> list[str]:
     selections = table.selection if "selection" in table else ["window"] * len(table)
     parts = zip(table.scorer, table.centre, selections, table.fraction, strict=True)
-    return [_pruning(*part) for part in parts]
+    return [pruning_name(*part) for part in parts]
 
 
-def _pruning(scorer: str, centre: float | None, selection: str, fraction: float) -> str:
+def pruning_name(scorer: str, centre: float | None, selection: str, fraction: float) -> str:
+    """Which samples a run keeps, as the column `pruning` says it; see the module."""
     if selection == "window" and fraction >= 1:
         return "full"
     own = OWN_CENTRE.get(scorer, 1.0)

@@ -43,7 +43,7 @@ def claims_command(args: list[str]) -> int:
         )
     for name, rows in found or [("no rows", pd.DataFrame())]:
         print(f"{name}: {len(rows)} rows")
-        tables = _records(rows)
+        tables = claims.recorded(rows)
         if flags.why:
             print(_why(flags.why, tables.get(flags.why, rows)))
         else:
@@ -81,18 +81,6 @@ def _read(file: Path) -> list[dict]:
 def _there(files: Sequence[Path]) -> str:
     known = sorted({str(row.get("dataset")) for file in files for row in _read(file)})
     return ", ".join(known) or "none at all"
-
-
-def _records(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of data/results/records, by claim (`D14.csv`), as far as they are of the rows' dataset."""
-    dataset = str(rows.dataset.iloc[0]) if "dataset" in rows and len(rows) else ""
-    found = {}
-    for claim in claims.RECORDS:
-        file = paths.data() / "results" / "records" / f"{claim}.csv"
-        if file.is_file():
-            table = pd.read_csv(file)
-            found[claim] = table[table.dataset == dataset] if "dataset" in table else table
-    return {claim: table for claim, table in found.items() if len(table)}
 
 
 def _why(claim: str, rows: pd.DataFrame) -> str:

@@ -24,7 +24,7 @@ class LessonOptions:
     grid: tuple[str, ...] = option((), "one run for each combination: name=value1,value2 ...")
     out: str = option("", "notebook to write; with --grid: folder")
     workers: int = option(0, "runs at a time; 0: one for each core")
-    cluster: str = option("", "with --grid: local, or a Dask scheduler's address tcp://host:8786")
+    cluster: str = option("", "local, or a Dask scheduler's address tcp://host:8786")
     force: bool = option(False, "run also what has not changed since its last success")
     student: bool = option(False, "write the copy without solutions and outputs instead of running")
     update: bool = option(False, "run as written and replace the notebook in notebooks/ by the clean result")
@@ -37,7 +37,7 @@ def lesson(args: list[str]) -> int:
         return _list()
     with usage():
         found = lessons.names() if flags.name == "all" else [str(lessons.find(flags.name))]
-    if flags.out and len(found) > 1:
+    if flags.out and len(found) > 1 and not flags.grid:
         raise UsageError("--out names one notebook; give one lesson")
     if flags.student:
         return _student(found, flags.out)
@@ -49,7 +49,8 @@ def lesson(args: list[str]) -> int:
         return _grid(found, flags)
     with usage():
         tasks = [_task(name, flags) for name in found]
-    return _finish(suite.run_tasks(tasks, workers=flags.workers or None, force=flags.force))
+    cluster = flags.cluster or None
+    return _finish(suite.run_tasks(tasks, workers=flags.workers or None, cluster=cluster, force=flags.force))
 
 
 def _task(name: str, flags: LessonOptions) -> suite.Task:
@@ -61,27 +62,47 @@ def _task(name: str, flags: LessonOptions) -> suite.Task:
 
 
 def _parameters(name: str, pairs: Sequence[str]) -> dict[str, Any]:
-    declared = notebooks.parameters(notebooks.read(lessons.find(name)))
+    declared = _declared(name)
     return {key: notebooks.parse_parameter(key, text, declared) for key, text in assignments(pairs, "--set").items()}
 
 
 def _grid(found: list[str], flags: LessonOptions) -> int:
-    if len(found) > 1:
-        raise UsageError("--grid runs one lesson; give its name")
-    name = found[0]
-    declared = notebooks.parameters(notebooks.read(lessons.find(name)))
-    folder = Path(flags.out).absolute() if flags.out else lessons.runs() / Path(name).stem
+    """One run of each lesson for each point of the grid, and an index of the runs of each lesson."""
+    given = assignments(flags.grid, "--grid")
+    everywhere = {key for name in found for key in _declared(name)}
+    if len(found) > 1 and (unknown := sorted(set(given) - everywhere)):
+        raise UsageError(f"no lesson has a parameter {unknown[0]!r}; python -m kdlib lesson lists them")
     with usage():
-        grid = {
-            key: [notebooks.parse_parameter(key, part, declared) for part in notebooks.split_commas(text)]
-            for key, text in assignments(flags.grid, "--grid").items()
-        }
-        tasks = suite.grid_tasks(name, grid, _parameters(name, flags.set), flags.preset or None, folder)
-    outcomes = suite.run_tasks(tasks, workers=flags.workers or None, cluster=flags.cluster or None, force=flags.force)
+        tasks = {name: _grid_tasks(name, given, flags, alone=len(found) == 1) for name in found}
+    everything = [task for several in tasks.values() for task in several]
+    outcomes = suite.run_tasks(
+        everything, workers=flags.workers or None, cluster=flags.cluster or None, force=flags.force
+    )
     from kdlib.course.report import write_index
 
-    note(f"index: {write_index(outcomes, folder)}")
+    for folder in dict.fromkeys(task.notebook.parent for task in everything):
+        note(f"index: {write_index([o for o in outcomes if o.task.notebook.parent == folder], folder)}")
     return _finish(outcomes)
+
+
+def _grid_tasks(name: str, given: dict[str, str], flags: LessonOptions, alone: bool) -> list[suite.Task]:
+    """The tasks of one lesson; among several lessons, one takes those parameters of the grid that it has."""
+    declared, stem = _declared(name), Path(name).stem
+    folder = (Path(flags.out).absolute() / ("" if alone else stem)) if flags.out else lessons.runs() / stem
+    grid = {
+        key: [notebooks.parse_parameter(key, part, declared) for part in notebooks.split_commas(text)]
+        for key, text in given.items()
+        if alone or key in declared
+    }
+    if empty := [key for key, values in grid.items() if not values]:
+        raise ValueError(f"--grid {empty[0]} has no values; write {empty[0]}=value1,value2")
+    if not alone and set(given) - set(declared):
+        note(f"{stem} has no parameter {', '.join(sorted(set(given) - set(declared)))}; it runs without")
+    return suite.grid_tasks(name, grid, _parameters(name, flags.set), flags.preset or None, folder)
+
+
+def _declared(name: str) -> dict[str, dict[str, Any]]:
+    return notebooks.parameters(notebooks.read(lessons.find(name)))
 
 
 def _finish(outcomes: list[suite.Outcome], update: bool = False) -> int:
@@ -112,7 +133,7 @@ def _student(found: list[str], out: str) -> int:
 
 
 def _list() -> int:
-    for name in lessons.names():
+    for name in [*lessons.names(), *lessons.templates()]:
         nb = notebooks.read(lessons.find(name))
         print(f"{name}: {notebooks.title(nb)}")
         for key, found in notebooks.parameters(nb).items():
@@ -122,16 +143,25 @@ def _list() -> int:
 
 @dataclass(frozen=True)
 class FiguresOptions:
-    """Run every lesson that changed since its last success; write figures/ and figures/report.html."""
+    """Run every lesson that changed since its last success; write figures/ and figures/report.html.
+
+    One figure or table of a paper: python -m kdlib lesson 90 --set figure=NAME, with a name from --list.
+    """
 
     preset: str = option("", "smoke, class, laptop, paper; other than the lessons' own, figures go to figures/runs")
     workers: int = option(0, "lessons at a time; 0: one for each core")
     force: bool = option(False, "run also what has not changed")
+    list: bool = option(False, "name every figure and table of both papers, and what it needs; runs nothing")
 
 
 def figures(args: list[str]) -> int:
     """`python -m kdlib figures`."""
     flags = parse(FiguresOptions, args, "figures")
+    if flags.list:
+        from kdlib.analysis.tell.reproduction import every_figure
+
+        print(every_figure())
+        return 0
     with usage():
         outcomes = suite.run_all(preset=flags.preset or None, workers=flags.workers or None, force=flags.force)
     from kdlib.course.report import write_report

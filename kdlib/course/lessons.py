@@ -7,6 +7,7 @@ temporary folder and its notebook to a temporary name; only when every cell has 
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import re
 import shutil
@@ -22,9 +23,11 @@ from kdlib.course.execution import Job, LessonError, Stalled
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
 
-__all__ = ["LessonError", "Ran", "chosen_preset", "find", "names", "run_lesson"]
+__all__ = ["LessonError", "Ran", "chosen_preset", "figures_by_hand", "find", "names", "run_lesson", "templates"]
 
 ATTEMPTS = 3  # at a lesson whose kernel stalls
+LONGEST_PART = 40  # characters of one parameter in a file name
+FIRST_TEMPLATE = 90  # notebooks from this number on are templates: they run by name, with parameters
 PRESET_NAMES = ("smoke", "class", "laptop", "paper")
 
 
@@ -55,7 +58,16 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """The lessons in order, such as `00_start_here`."""
-    return sorted(path.stem for path in folder().glob("[0-9]*.ipynb"))
+    return [name for name in _numbered() if int(name.split("_")[0]) < FIRST_TEMPLATE]
+
+
+def templates() -> list[str]:
+    """The notebooks that are no lessons: `python -m kdlib lesson NAME` runs them, `lesson all` and `figures` do not."""
+    return [name for name in _numbered() if int(name.split("_")[0]) >= FIRST_TEMPLATE]
+
+
+def _numbered() -> list[str]:
+    return sorted(path.stem for path in folder().glob("[0-9][0-9]_*.ipynb"))
 
 
 def find(name: str) -> Path:
@@ -65,11 +77,16 @@ def find(name: str) -> Path:
     """
     if name.endswith(".ipynb") and Path(name).is_file():
         return Path(name).resolve()
-    lessons = {lesson: lesson for lesson in names()}
+    lessons = {lesson: lesson for lesson in [*names(), *templates()]}
     numbers = {int(lesson.split("_")[0]): lesson for lesson in lessons}
     key = name.removesuffix(".ipynb")
     key = numbers.get(int(key), key) if key.isdecimal() else key
     return folder() / f"{choose('lesson', key, lessons)}.ipynb"
+
+
+def figures_by_hand() -> Path:
+    """Where a template that somebody starts writes its figures: `$KDLIB_FIGURES` if set, else beside the lessons' own."""
+    return paths.figures() if "KDLIB_FIGURES" in os.environ else runs()
 
 
 def say(line: str) -> None:
@@ -146,9 +163,21 @@ def runs() -> Path:
 
 
 def run_name(stem: str, parameters: Mapping[str, Any]) -> str:
-    """`03_name__seed=1__f=0.3`: a file name that says what ran."""
-    parts = [f"{key}={value}".replace(" ", "") for key, value in parameters.items()]
-    return "__".join([stem, *(re.sub(r"[^\w=.,+-]+", "-", part).strip("-") for part in parts)])
+    """`03_name__seed=1__f=0.3`: a file name that says what ran, and another one for other parameters.
+
+    A part that a file name cannot hold as it is (`a/b`, a list, a long text) is written with what it can hold, and with a
+    digest of the whole.
+    """
+    return "__".join([stem, *(_name_part(key, value) for key, value in parameters.items())])
+
+
+def _name_part(key: str, value: Any) -> str:
+    text = f"{key}={value}"
+    short = re.sub(r"[^\w=.,+-]+", "-", text, flags=re.ASCII).strip("-")[:LONGEST_PART]
+    capitals = isinstance(value, str) and value != value.lower()  # some file systems do not tell A from a
+    if short == text and "__" not in text and not capitals:
+        return text
+    return f"{short.replace('__', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def default_figures(target: Path, given: Mapping[str, Any]) -> Path:

@@ -91,9 +91,11 @@ def grid_tasks(
 ) -> list[Task]:
     """One lesson at every point of a grid such as `{"seed": [0, 1], "dataset": ["digits", "svhn"]}`.
 
-    All points are checked (ValueError). Outputs are named by their parameters, in `folder` (default
-    `figures/runs/NAME`).
+    All points are checked (ValueError), and so is that no parameter is both in the grid and fixed. Outputs are named by
+    their parameters, in `folder` (default `figures/runs/NAME`).
     """
+    if both := sorted(set(grid) & set(parameters or {})):
+        raise ValueError(f"parameter {both[0]!r} is both in the grid and fixed; name it once")
     target = Path(folder) if folder is not None else lessons.runs() / lessons.find(name).stem
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     return [task(name, {**(parameters or {}), **p}, preset=preset, folder=target.absolute()) for p in points]

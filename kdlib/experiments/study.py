@@ -43,7 +43,7 @@ class Group:
     """One figure or table of a study: every combination of the values in `grid`, with the fields of `fixed`."""
 
     name: str
-    grid: dict[str, Sequence[Fields]]
+    grid: Mapping[str, Sequence[Fields]]
     fixed: Fields
 
     def runs(self, base: Fields) -> Iterator[Run]:

@@ -62,6 +62,9 @@ def own_store(tmp_path, monkeypatch):
         ("lesson {good} --set seed=one", "parameter 'seed' must be int"),
         ("lesson {good} --set seed", "--set takes name=value, not 'seed'"),
         ("lesson {good} --grid seed=1,x", "parameter 'seed' must be int"),
+        ("lesson {good} --grid seed=,", "--grid seed has no values"),
+        ("lesson {good} --grid seed=1,2 --set seed=3", "'seed' is both in the grid and fixed"),
+        ("lesson all --grid sed=1,2", "no lesson has a parameter 'sed'"),
         ("lesson {good} --preset smok", "did you mean 'smoke'?"),
         ("lesson {good} --update --set seed=1", "--update runs a lesson as it is written"),
         ("figures --preset smok", "did you mean 'smoke'?"),
@@ -201,3 +204,30 @@ def test_lesson_grid(tmp_path, capsys):
     assert "index.html" in capsys.readouterr().err and (tmp_path / "grid" / "index.html").is_file()
     assert main(args) == 0
     assert "2 unchanged and kept" in capsys.readouterr().err
+
+
+def test_every_lesson_at_every_point_of_a_grid(tmp_path, capsys, monkeypatch):
+    """A lesson without one of the parameters runs without it; each lesson has a folder and an index of its own."""
+    from kdlib.course import notebooks
+
+    (tmp_path / "notebooks").mkdir()
+    good = notebooks.read(FIXTURES / "good.ipynb")
+    notebooks.write(good, tmp_path / "notebooks" / "01_good.ipynb")
+    for cell in good.cells:
+        cell.source = cell.source.replace("balanced", "even").replace("seeds", "draws")
+    notebooks.write(good, tmp_path / "notebooks" / "02_other.ipynb")
+    monkeypatch.setenv("KDLIB_ROOT", str(tmp_path))
+    monkeypatch.setenv("KDLIB_FIGURES", str(tmp_path / "figures"))
+    args = ["lesson", "all", "--preset", "smoke", "--workers", "2", "--grid", "seed=0,1,2", "balanced=false"]
+    assert main(args) == 0
+    said = capsys.readouterr().err
+    made = {p.relative_to(tmp_path / "figures" / "runs").as_posix() for p in (tmp_path / "figures").rglob("*.ipynb")}
+    assert len(made) == 6 and sum(name.startswith("01_good/") and "balanced" in name for name in made) == 3
+    assert "02_other has no parameter balanced" in said and said.count("index: ") == 2
+
+
+def test_the_list_of_figures(capsys):
+    assert main(["figures", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 11 + 25 and lines[6].startswith("dkdp-fig7 ")
+    assert "CUB-200" in next(line for line in lines if line.startswith("md-table13 "))

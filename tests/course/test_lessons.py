@@ -105,7 +105,7 @@ def test_parameters_reach_the_lesson(project):
     outputs = [cell.outputs[0].data["text/plain"] for cell in nb.cells[:5] if cell.get("outputs")]
     assert outputs == ["(7, 1.0, 'smoke', True, [3])"]
     assert any("injected-parameters" in notebooks.tags(cell) for cell in nb.cells), "the notebook says what ran"
-    assert ran.notebook.stem == "01_good_lesson__seed=7__fraction=1.0__seeds=-3__preset=smoke"
+    assert re.fullmatch(r"01_good_lesson__seed=7__fraction=1\.0__seeds=-3-[0-9a-f]{8}__preset=smoke", ran.notebook.stem)
     assert (ran.folder / "toy.svg").is_file() and ran.folder == ran.notebook.with_suffix("")
     assert not (project / "figures" / "toy.svg").exists(), "figures/ holds the lessons as written"
 
@@ -268,6 +268,44 @@ def test_grid(project, cluster):
     assert "3 runs, 1 failed" in page and "seed 1 is bad" in page
     for link in links(page):
         assert (folder / link).is_file(), link
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a/b", "a-b", "a b", "ab"],
+        ["Word", "word"],
+        ["1__y=2", "1"],
+        ["x" * 300 + "1", "x" * 300 + "2"],
+        [[1, 2], ["1", "2"], [1, 23], [12, 3]],
+        ["-a", "a", "a-"],
+        ["é", "e", "è"],
+        ["..", ".", "../x"],
+    ],
+)
+def test_other_parameters_have_another_file_name(values):
+    names = [
+        lessons.run_name("03_lesson", point) for value in values for point in ({"x": value}, {"x": value, "y": "2"})
+    ]
+    assert len({name.lower() for name in names}) == len(names)
+    assert all(re.fullmatch(r"[\w=.,+-]+", name, re.ASCII) and len(name) < 150 for name in names)
+
+
+def test_plain_parameters_stand_in_the_file_name():
+    assert lessons.run_name("03_lesson", {"seed": 1, "fraction": 0.3}) == "03_lesson__seed=1__fraction=0.3"
+
+
+def test_templates_run_by_name_only(project):
+    shutil.copy(FIXTURES / "good.ipynb", project / "notebooks" / "90_template.ipynb")
+    assert "90_template" not in lessons.names() and lessons.templates() == ["90_template"]
+    assert lessons.find("90").stem == "90_template"
+    outcomes = suite.run_all(workers=1, progress=quiet)
+    assert [o.task.source.stem for o in outcomes] == lessons.names()
+
+
+def test_a_parameter_is_in_the_grid_or_fixed(project):
+    with pytest.raises(ValueError, match="'seed' is both in the grid and fixed"):
+        suite.grid_tasks("04", {"seed": [0, 1]}, {"seed": 9})
 
 
 def test_grid_is_checked_before_it_runs(project):

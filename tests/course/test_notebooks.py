@@ -14,7 +14,7 @@ from kdlib.course import lessons, notebooks
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "notebooks"
-LESSONS = sorted(FOLDER.glob("*.ipynb"))
+LESSONS = [FOLDER / f"{name}.ipynb" for name in lessons.names()]
 PARAMETER = re.compile(r"^[a-z_]\w*: (int|float|str|bool|list) = [^=#]+  # [^=]+$")
 
 # What a lesson of 45 to 60 minutes has, solutions apart.

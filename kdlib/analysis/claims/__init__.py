@@ -18,6 +18,7 @@ import pandas as pd
 
 from kdlib.analysis.claims import objectives, pruning, records, teachers, weights
 from kdlib.analysis.claims.records import COLUMNS as RECORDS
+from kdlib.analysis.claims.records import recorded
 from kdlib.analysis.claims.report import as_markdown, explained, line
 from kdlib.analysis.claims.specification import Claim, specification, specifications
 from kdlib.analysis.claims.verdict import (
@@ -37,7 +38,7 @@ from kdlib.utils.errors import choose
 __all__ = [
     "CLAIMS", "FAILS", "HOLDS", "JUDGES", "NOT_MEASURED", "RECORDS", "UNDECIDED",
     "Claim", "Effect", "Verdict", "all_verdicts", "as_markdown", "best_alphas", "explained", "gain_at_small_f",
-    "gain_everywhere", "line", "robust_at_large_f", "specification", "specifications", "verdict",
+    "gain_everywhere", "line", "recorded", "robust_at_large_f", "specification", "specifications", "verdict",
 ]  # fmt: skip
 
 JUDGES: dict[str, Callable[[pd.DataFrame, Claim], Verdict]] = {

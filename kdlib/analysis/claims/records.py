@@ -21,6 +21,7 @@ from kdlib.analysis.claims.verdict import FAILS, NOT_MEASURED, UNDECIDED, Effect
 from kdlib.analysis.statistics import estimate
 from kdlib.analysis.tables import NO_TEACHER
 from kdlib.theory.counterexamples import Counterexample, known_counterexample, survey
+from kdlib.utils import paths
 
 GROUPS = ("easy", "medium", "hard")
 
@@ -174,3 +175,15 @@ def lacking(claim: str, rows: pd.DataFrame) -> Verdict | None:
         return None
     needs = f"needs a table of records with the columns {', '.join(COLUMNS[claim])}"
     return Verdict(claim, NOT_MEASURED, NOT_MEASURED, "", left_out=(needs,))
+
+
+def recorded(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of data/results/records, by claim (`D14.csv`), as far as they are of the rows' dataset."""
+    dataset = str(rows.dataset.iloc[0]) if "dataset" in rows and len(rows) else ""
+    found = {}
+    for claim in COLUMNS:
+        file = paths.data() / "results" / "records" / f"{claim}.csv"
+        if file.is_file():
+            table = pd.read_csv(file)
+            found[claim] = table[table.dataset == dataset] if "dataset" in table else table
+    return {claim: table for claim, table in found.items() if len(table)}

@@ -1,0 +1,99 @@
+"""All claims of both papers at once: which runs decide which claim, the verdicts on several sets of rows, their power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from kdlib.analysis import claims
+from kdlib.analysis.claims import Verdict
+from kdlib.analysis.reproduction import FIGURES, Setting
+from kdlib.analysis.tables import studies
+from kdlib.experiments.config import Run
+from kdlib.experiments.grid import load_rows, sweep_runs
+from kdlib.store.artefacts import Store
+from kdlib.utils import paths
+
+SMALL_F = 0.1  # where DKDP's claims about teachers are made
+Rows = Mapping[str, pd.DataFrame]
+"""The rows that count for each claim, by its id."""
+
+
+def _few(r: Run, setting: Setting) -> bool:
+    return {"seed": r.seed} in setting.few
+
+
+def _small(r: Run, setting: Setting) -> bool:
+    return _few(r, setting) and r.fraction == SMALL_F
+
+
+def _random(r: Run, setting: Setting) -> bool:
+    return _few(r, setting) and r.scorer == "random" and r.fraction < 1
+
+
+# A figure, the claims that its runs speak of, and which of its runs are enough.
+DECIDED_BY: dict[str, tuple[tuple[str, ...], Callable[[Run, Setting], bool]]] = {
+    "dkdp-fig4": (("D1", "D2", "D3", "D4", "D5", "D16"), _few),
+    "dkdp-fig6": (("D6", "D7", "D8"), _few),
+    "dkdp-fig7": (("D9", "D10"), _small),
+    "dkdp-fig10": (("D11",), _small),
+    "md-table1": (("M1", "M2", "M3"), _few),
+    "md-fig5": (("M10",), _random),
+}
+
+
+def runs_of(figure: str, setting: Setting) -> list[Run]:
+    """The runs of a figure that the scoreboard trains."""
+    enough = DECIDED_BY[figure][1]
+    return [r for r in FIGURES[figure].runs(setting) if enough(r, setting)]
+
+
+def live(setting: Setting, workers: int = 1, store: Store | None = None) -> dict[str, pd.DataFrame]:
+    """Train the runs of every figure in `DECIDED_BY`, or read them; the rows of each claim."""
+    wanted = {figure: runs_of(figure, setting) for figure in DECIDED_BY}
+    everything = list(dict.fromkeys(r for runs in wanted.values() for r in runs))
+    table = sweep_runs(everything, names=("scorer", "fraction", "loss", "alpha", "seed"), workers=workers, store=store)
+    place = {r: k for k, r in enumerate(everything)}
+    found: dict[str, pd.DataFrame] = {}
+    for figure, runs in wanted.items():
+        rows = table.iloc[[place[r] for r in runs]].reset_index(drop=True)
+        found |= dict.fromkeys(DECIDED_BY[figure][0], rows)
+    return found
+
+
+def committed() -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
+    """Each study of CIFAR in data/results with a name; its rows, and the records of its dataset, by claim."""
+    for file in sorted((paths.data() / "results").glob("cifar*.jsonl")):
+        for number, rows in enumerate(studies(load_rows(file.stem))):
+            first = rows.iloc[0]
+            name = f"{first.dataset}, {first.student}, {first.epochs} epochs"
+            yield (
+                name if not number else f"{name} ({number + 1})",
+                {**dict.fromkeys(claims.CLAIMS, rows), **claims.recorded(rows)},
+            )
+
+
+def verdicts(rows: Rows) -> dict[str, Verdict]:
+    """The verdict on every claim; a claim without rows is not measured."""
+    return {claim: claims.verdict(claim, rows.get(claim, pd.DataFrame())) for claim in claims.CLAIMS}
+
+
+def power() -> pd.DataFrame:
+    """How often each verdict holds and fails on made-up tables, from benchmarks/results; see that folder's report.
+
+    Columns claim, seeds, teachers, scenario ("no effect", "paper's effect", "opposite effect"), tables, holds, direction,
+    fails (shares in [0, 1]), effect (the paper's effect in words).
+    """
+    return pd.read_csv(paths.root() / "benchmarks" / "results" / "verdict_power.csv")
+
+
+def short(found: Verdict) -> str:
+    """One word for a verdict: holds, in direction, undecided, fails or not measured; on any dataset."""
+    reading = found.reading.split(": ", 1)[1] if found.reading.startswith("on ") else found.reading
+    if reading.startswith("holds in direction"):
+        return "in direction"
+    return next(word for word in (*WORDS, "") if reading.startswith(word)) or "not measured"
+
+
+WORDS: Sequence[str] = ("holds", "in direction", "undecided", "fails", "not measured")
