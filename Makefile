@@ -1,5 +1,5 @@
 # Needs: Python 3.11 or newer with venv, and make. Everything else is installed into .venv.
-#   make figures   run every lesson, write figures/ and figures/report.html
+#   make figures   run every lesson, write figures/ and the site figures/site/index.html
 #   make test      the whole suite, notebooks included
 #   make lab       open the lessons in JupyterLab
 #   make cluster-demo   a scheduler and two workers on this machine, and a sweep on them
@@ -47,5 +47,5 @@ setup: .venv/.installed
 
 # Keeps .venv, downloaded data and everything trained (data/raw, data/store).
 clean:
-	rm -rf figures/report.html figures/runs .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
+	rm -rf figures/site figures/runs .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
 	find kdlib tests notebooks benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -31,8 +31,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "claims": ("kdlib.cli.claims_commands:claims_command", "verdicts on the papers' claims; --why D3 explains one"),
     "data": ("kdlib.cli.data_commands:data", "ls or show: which datasets there are, and what one looks like"),
     "lesson": ("kdlib.cli.lesson_commands:lesson", "run one lesson, or one for each point of a grid"),
-    "figures": ("kdlib.cli.lesson_commands:figures", "run every lesson; write figures/ and the report page"),
-    "lab": ("kdlib.cli.lesson_commands:lab", "open the lessons in JupyterLab"),
+    "lessons": ("kdlib.cli.lesson_commands:lessons_command", "copy FOLDER: the lessons, to work on without a clone"),
+    "figures": ("kdlib.cli.lesson_commands:figures", "run every lesson; write figures/ and the site figures/site"),
+    "lab": ("kdlib.cli.lesson_commands:lab", "open the lessons in JupyterLab; lab FOLDER: those of a copy"),
     "store": ("kdlib.cli.store_commands:store", "ls, verify or gc: what is stored, whether it is whole"),
     "completion": (
         "kdlib.cli.completion_command:completion",

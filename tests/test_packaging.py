@@ -63,6 +63,7 @@ def test_every_import_is_declared():
         "IPython",
         "psutil",
         "cycler",
+        "markupsafe",
     }
     standard = __import__("sys").stdlib_module_names
     for path in (ROOT / "kdlib").rglob("*.py"):
@@ -102,10 +103,24 @@ def test_no_lock_files():
     assert not [p for p in files() if p.name in ("uv.lock", "poetry.lock", "requirements.txt", "conda-lock.yml")]
 
 
-def test_mathjax_comes_with_its_licence():
-    assets = ROOT / "kdlib" / "course" / "assets"
-    assert "Apache License" in (assets / "tex-svg-full.LICENSE.txt").read_text()
-    assert "</script" not in (assets / "tex-svg-full.js").read_text(), "it can stand inside a script element"
+def test_citation_is_that_of_this_version():
+    """CITATION.cff, which code hosts and reference managers read; its fields are those that the format asks for."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys() and citation["type"] == "software"
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    for entry in [citation, *citation["references"]]:
+        assert all(author.keys() & {"name", "family-names"} for author in entry["authors"]), entry["title"]
+
+
+def test_what_is_copied_into_a_package_is_what_a_copy_of_the_lessons_holds():
+    """setup.py cannot import kdlib; it names the same folders and kinds of files."""
+    from kdlib.course import copies
+
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    named = {ast.unparse(n.targets[0]): ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign)}
+    assert named["PARTS"] == ("notebooks", *(f"data/{name}" for name in copies.DATA))
+    assert named["SUFFIXES"] == copies.SUFFIXES
+    assert all(f"graft {part}" in (ROOT / "MANIFEST.in").read_text() for part in named["PARTS"])
 
 
 def targets():

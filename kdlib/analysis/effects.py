@@ -31,7 +31,7 @@ def published_gains(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def study_rows(name: str) -> pd.DataFrame:
     """The rows of `data/results/NAME.jsonl`; an empty table while there is no such file."""
-    there = (paths.data() / "results" / f"{name}.jsonl").is_file()
+    there = (paths.given("results") / f"{name}.jsonl").is_file()
     return load_rows(name) if there else pd.DataFrame()
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from kdlib.analysis import claims
-from kdlib.analysis.tables import RECIPE, own_rows, studies
+from kdlib.analysis.claims import studies
 from kdlib.cli.arguments import UsageError, option, parse, usage
 from kdlib.experiments.config import PRESETS
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
-
-SHOWN = ("student", "epochs", "batch_size", "lr")
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ def claims_command(args: list[str]) -> int:
         if flags.why:
             choose("claim", flags.why, claims.CLAIMS)
         fixed = choose("preset", flags.preset, PRESETS).fixed if flags.preset else {}
-    found = list(_chosen(_files(flags.rows), flags.dataset, fixed))
+        found = list(studies.measured(_files(flags.rows), flags.dataset, fixed))
     if not found and flags.why != "D13":
         raise UsageError(
             f"no rows{f' of {flags.dataset}' if flags.dataset else ''}; there are: {_there(_files(flags.rows))}"
@@ -53,37 +50,19 @@ def claims_command(args: list[str]) -> int:
 
 
 def _files(named: Sequence[str]) -> list[Path]:
-    files = [Path(name) for name in named] or sorted((paths.data() / "results").glob("*.jsonl"))
+    files = [Path(name) for name in named] or studies.files()
     for file in files:
         if not file.is_file():
             raise UsageError(f"there is no file {file}")
     return files
 
 
-def _chosen(files: Sequence[Path], dataset: str, fixed: dict) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each study in the files, with a name: its file, dataset and recipe."""
-    wanted = {name: fixed[name] for name in RECIPE if name in fixed} | ({"dataset": dataset} if dataset else {})
-    for file in files:
-        rows = pd.DataFrame(own_rows(_read(file), **wanted))
-        for study in studies(rows) if len(rows) else []:
-            first = study.iloc[0]
-            recipe = ", ".join(f"{name} {first[name]}" for name in SHOWN if name in study)
-            yield f"{first.get('dataset', '')} ({file.name}; {recipe})", study
-
-
-def _read(file: Path) -> list[dict]:
-    try:
-        return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-    except ValueError as error:
-        raise UsageError(f"{file} does not hold JSON lines: {error}") from error
-
-
 def _there(files: Sequence[Path]) -> str:
-    known = sorted({str(row.get("dataset")) for file in files for row in _read(file)})
+    known = sorted({str(row.get("dataset")) for file in files for row in studies.read_rows(file)})
     return ", ".join(known) or "none at all"
 
 
 def _why(claim: str, rows: pd.DataFrame) -> str:
-    numbers = pd.read_csv(paths.data() / "paper" / "reported.csv")
+    numbers = pd.read_csv(paths.given("paper") / "reported.csv")
     datasets = set(rows.dataset) if "dataset" in rows else {""}
     return claims.explained(claims.verdict(claim, rows), claims.specification(claim, datasets.pop()), numbers)

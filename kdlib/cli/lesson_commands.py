@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kdlib.cli.arguments import Failed, UsageError, assignments, note, option, parse, usage
-from kdlib.course import lessons, notebooks, suite
+from kdlib.course import copies, lessons, notebooks, suite
 from kdlib.utils import paths
+from kdlib.utils.errors import choose
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def lesson(args: list[str]) -> int:
     if not flags.name:
         return _list()
     with usage():
+        copies.at_hand(note)
         found = lessons.names() if flags.name == "all" else [str(lessons.find(flags.name))]
     if flags.out and len(found) > 1 and not flags.grid:
         raise UsageError("--out names one notebook; give one lesson")
@@ -78,7 +80,7 @@ def _grid(found: list[str], flags: LessonOptions) -> int:
     outcomes = suite.run_tasks(
         everything, workers=flags.workers or None, cluster=flags.cluster or None, force=flags.force
     )
-    from kdlib.course.report import write_index
+    from kdlib.course.site.grid import write_index
 
     for folder in dict.fromkeys(task.notebook.parent for task in everything):
         note(f"index: {write_index([o for o in outcomes if o.task.notebook.parent == folder], folder)}")
@@ -143,7 +145,7 @@ def _list() -> int:
 
 @dataclass(frozen=True)
 class FiguresOptions:
-    """Run every lesson that changed since its last success; write figures/ and figures/report.html.
+    """Run every lesson that changed since its last success; write figures/ and the site figures/site/index.html.
 
     One figure or table of a paper: python -m kdlib lesson 90 --set figure=NAME, with a name from --list.
     """
@@ -163,13 +165,41 @@ def figures(args: list[str]) -> int:
         print(every_figure())
         return 0
     with usage():
+        copies.at_hand(note)
         outcomes = suite.run_all(preset=flags.preset or None, workers=flags.workers or None, force=flags.force)
-    from kdlib.course.report import write_report
+    from kdlib.course.site import write_site
 
-    note(f"report: {write_report(outcomes, paths.figures() / 'report.html')}")
+    note(f"site: {write_site(outcomes, paths.figures() / 'site')}")
     return _finish(outcomes)
 
 
+@dataclass(frozen=True)
+class LessonsOptions:
+    """Write the lessons, and the rows and tables they read, into a folder: to work on them without a clone."""
+
+    action: str = option("", "copy")
+    folder: str = option("", "a folder that is new or empty, or one that such a copy was written to")
+
+
+def lessons_command(args: list[str]) -> int:
+    """`python -m kdlib lessons copy FOLDER`."""
+    flags = parse(LessonsOptions, args, "lessons", positional=["action", "folder"])
+    with usage():
+        choose("action", flags.action, {"copy": None})
+        if not flags.folder:
+            raise UsageError("name the folder: kdlib lessons copy FOLDER")
+        written = copies.copy_to(Path(flags.folder).expanduser().absolute())
+    note(f"{len(list(written.glob('*.ipynb')))} notebooks in {written}; open them with: kdlib lab {flags.folder}")
+    return 0
+
+
 def lab(args: list[str]) -> int:
-    """`python -m kdlib lab`: JupyterLab on the lessons; further arguments are its own."""
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(lessons.folder()), *args])
+    """`python -m kdlib lab [FOLDER]`: JupyterLab on the lessons (of that folder); further arguments are its own."""
+    given = args.pop(0) if args and not args[0].startswith("-") else ""
+    project = Path(given).expanduser().absolute() if given else paths.root()
+    if not (project / "notebooks").is_dir():
+        raise UsageError(f"there are no lessons in {project}; write them there with: kdlib lessons copy {project}")
+    os.environ["KDLIB_ROOT"] = str(project)  # for the kernels, which work in the folder of their notebook
+    root_may = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # the user of many containers
+    place = ["--notebook-dir", str(project / "notebooks")]
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *place, *root_may, *args])

@@ -1,1 +1,1 @@
-"""The lessons: notebooks, how they are run, and the report."""
+"""The lessons: notebooks, how they are run, and the site."""

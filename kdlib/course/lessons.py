@@ -53,7 +53,7 @@ def chosen_preset(preset: str) -> str:
 
 def folder() -> Path:
     """Where the lessons lie."""
-    return paths.root() / "notebooks"
+    return paths.notebooks()
 
 
 def names() -> list[str]:

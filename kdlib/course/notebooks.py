@@ -110,9 +110,14 @@ def _clean_outputs(outputs: Iterable[NotebookNode]) -> list[dict[str, Any]]:
         if "image/png" in plain.get("data", {}):
             plain["data"]["image/png"] = _small_png(plain["data"]["image/png"])
         if "metadata" in plain:
-            plain["metadata"] = {}
+            plain["metadata"] = _alternative_texts(plain["metadata"])
         kept.append(plain)
     return kept
+
+
+def _alternative_texts(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What an output says in words about its pictures, which is all that is kept of its metadata."""
+    return {kind: {"alt": m["alt"]} for kind, m in metadata.items() if kind.startswith("image/") and "alt" in m}
 
 
 def _small_png(encoded: str) -> str:

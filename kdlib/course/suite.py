@@ -210,18 +210,18 @@ def inputs(task: Task) -> str:
     """A hash of all that decides a lesson's outputs: notebook, parameters, kdlib, committed rows, packages."""
     cells = [[c.cell_type, c.source, notebooks.tags(c)] for c in notebooks.read(task.source).cells]
     code = sorted(Path(__file__).parents[1].rglob("*.py"))
-    rows = sorted(path for name in ("results", "paper") for path in (paths.data() / name).rglob("*"))
+    rows = sorted(path for name in ("results", "paper") for path in paths.given(name).rglob("*"))
     environment = [os.environ.get(name) for name in ("KDLIB_PRESET", "OMP_NUM_THREADS")]
     versions = [platform.python_version(), *(importlib.metadata.version(name) for name in PACKAGES)]
-    seen = [lessons.names(), cells, task.parameters, task.preset, environment, versions, _hashes([*code, *rows])]
+    seen = [lessons.names(), cells, task.parameters, task.preset, environment, versions, hashes([*code, *rows])]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def _outputs(task: Task, figures: Iterable[str]) -> list[str]:
-    return _hashes([task.notebook, *(task.folder / name for name in figures)])
+    return hashes([task.notebook, *(task.folder / name for name in figures)])
 
 
-def _hashes(files: Iterable[Path]) -> list[str]:
+def hashes(files: Iterable[Path]) -> list[str]:
     """One line for each file: its name and content."""
     return [f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" if p.is_file() else p.name for p in files]
 

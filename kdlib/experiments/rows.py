@@ -15,10 +15,10 @@ from kdlib.utils import paths
 from kdlib.utils.errors import choose
 
 
-def _results(name: str | Path) -> Path:
-    """`data/results/NAME.jsonl` for a plain name, else the path itself."""
+def _results(name: str | Path, folder: Path | None = None) -> Path:
+    """`data/results/NAME.jsonl` for a plain name (`folder`: another place than `data/results`), else the path itself."""
     path = Path(name)
-    return path if path.suffix or path.parent != Path() else paths.data() / "results" / f"{name}.jsonl"
+    return path if path.suffix or path.parent != Path() else (folder or paths.data() / "results") / f"{name}.jsonl"
 
 
 def _as_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -59,7 +59,7 @@ def load_rows(name: str | Path) -> pd.DataFrame:
 
     FileNotFoundError names the files there are; ValueError an unknown suffix.
     """
-    path = _results(name)
+    path = _results(name, paths.given("results"))
     if not path.is_file():
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.jsonl"))) or "none"
         raise FileNotFoundError(f"no rows at {path}; results in that folder: {there}")

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """Where the shipped teachers lie."""
+    """Where shipped teachers are written to."""
     return paths.data() / "teachers"
 
 
@@ -40,8 +40,8 @@ def shipped(data: Dataset, description: dict) -> Arrays | None:
     The dataset is known by its name, since copies of it may hold the same images in another order. There are no
     `curve/*`: a card keeps the accuracy, not the course of training.
     """
-    wanted = _identity(description)
-    for card, about in _cards(folder(), _stamp(folder())):
+    wanted, place = _identity(description), paths.given("teachers")
+    for card, about in _cards(place, _stamp(place)):
         if about["dataset"] == data.name and about["description"] == wanted:
             weights = load_file(card.with_suffix(".safetensors"))
             found = {f"w/{name}": array[None] for name, array in weights.items()}

@@ -5,18 +5,38 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
+"""What an installed package brings along: `notebooks/` and `data/`. A checkout has these folders at its top instead."""
+
 
 def root() -> Path:
-    """The project folder: `$KDLIB_ROOT` if set, else the checkout this package was installed from, else the working folder."""
+    """The project folder: `$KDLIB_ROOT` if set, else the checkout this package was installed from, else the working folder.
+
+    A kernel works in the folder of its notebook; from a folder `notebooks` the project is the one above it.
+    """
     if "KDLIB_ROOT" in os.environ:
         return Path(os.environ["KDLIB_ROOT"]).expanduser().resolve()
-    checkout = Path(__file__).resolve().parents[2]
-    return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
+    checkout, here = Path(__file__).resolve().parents[2], Path.cwd()
+    if (checkout / "notebooks").is_dir():
+        return checkout
+    return here.parent if here.name == "notebooks" else here
 
 
 def data() -> Path:
     """`data/`: `raw/` and `store/` (not in git), `results/` and `paper/` (in git)."""
     return root() / "data"
+
+
+def given(name: str) -> Path:
+    """`paper`, `results` or `teachers`: the project's `data/NAME`, else the copy that travels in the installed package."""
+    own, shipped = data() / name, SHIPPED / "data" / name
+    return own if own.is_dir() or not shipped.is_dir() else shipped
+
+
+def notebooks() -> Path:
+    """The lessons: the project's `notebooks/`, else the copy that travels in the installed package."""
+    own, shipped = root() / "notebooks", SHIPPED / "notebooks"
+    return own if own.is_dir() or not shipped.is_dir() else shipped
 
 
 def store() -> Path:

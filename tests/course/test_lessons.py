@@ -8,15 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import psutil
 import pytest
 
-from kdlib.course import execution, lessons, notebooks, report, suite
+from kdlib.course import execution, lessons, notebooks, suite
 from kdlib.course.lessons import LessonError, chosen_preset, run_lesson
+from kdlib.course.site.grid import write_index
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -199,7 +200,7 @@ def test_ctrl_c(project, count):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        cwd=Path(report.__file__).parents[2],
+        cwd=Path(suite.__file__).parents[2],
     )
 
     def kernels():
@@ -264,10 +265,11 @@ def test_grid(project, cluster):
     names = [f"04_fails_at_seed_1__{point}" for point in ("balanced=False", "seed=1__balanced=False")]
     assert {f"{names[0]}.ipynb", f"{names[1]}.failed.ipynb"} < made and len(made) == 3
     assert (folder / names[0] / "toy.svg").read_text() == "<svg>0</svg>"
-    page = report.write_index(outcomes, folder).read_text()
+    page = write_index(outcomes, folder).read_text()
     assert "3 runs, 1 failed" in page and "seed 1 is bad" in page
-    for link in links(page):
-        assert (folder / link).is_file(), link
+    found = [unquote(link) for link in re.findall(r'<(?:a|img)\b[^>]*?\b(?:href|src)="([^"#][^"]*)"', page)]
+    assert len(found) == 7, "a link for each of three notebooks, and two pictures with links"
+    assert all((folder / link).is_file() for link in found), found
 
 
 @pytest.mark.parametrize(
@@ -315,81 +317,6 @@ def test_grid_is_checked_before_it_runs(project):
         suite.grid_tasks("04", {"sed": [0]})
 
 
-# -- the report page
-
-
-class Page(HTMLParser):
-    """All ids, links and addresses of a page, and the text inside folded parts."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.ids, self.links, self.loads, self.folded, self.depth = [], [], [], "", 0
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self.depth += tag == "details" and given.get("class") == "solution"
-        self.ids += [given["id"]] if "id" in given else []
-        self.links += [given["href"]] if tag == "a" and "href" in given else []
-        self.loads += [given[k] for k in ("src", "href", "srcset", "data") if k in given and tag != "a"]
-
-    def handle_endtag(self, tag):
-        self.depth -= tag == "details" and self.depth > 0
-
-    def handle_data(self, data):
-        self.folded += data if self.depth else ""
-
-
-def links(text):
-    from urllib.parse import unquote
-
-    return [unquote(link) for link in Page(text).links]
-
-
-def test_report(project):
-    outcomes = suite.run_all(progress=quiet)
-    path = report.write_report(outcomes, project / "figures" / "report.html")
-    text = path.read_text()
-    page = Page(text)
-    assert [load for load in page.loads if not load.startswith("data:")] == [], "it loads nothing"
-    assert "@import" not in text and "url(http" not in text
-    assert len(page.ids) == len(set(page.ids))
-    assert {"overview", "lesson-01_good_lesson", "lesson-02_failing_lesson"} <= set(page.ids)
-    assert all(link[1:] in page.ids for link in page.links if link.startswith("#"))
-    assert text.count("tex-svg") == 0 or "MathJax" in text
-    assert "answer = seed" in page.folded.replace("\n", " "), "solutions are folded"
-    assert "f must be in (0, 1]" in text, "a failed lesson says why"
-    assert str(project) not in text.replace(str(outcomes[1].task.notebook.parent), ""), "no paths but the failed one's"
-    report.write_report(outcomes, project / "again.html")
-    assert (project / "again.html").read_bytes() == path.read_bytes(), "equal results, equal page"
-
-
-def test_lesson_html_keeps_folded_what_an_output_folds(project):
-    """The answer of a predict exercise is Markdown inside <details>; nbconvert may not close it at the first blank line."""
-    text = "<details><summary>open</summary>\n\nthe *answer*\n\n- one\n\n</details>"
-    output = nbformat.v4.new_output("execute_result", {"text/markdown": text}, execution_count=1)
-    cell = nbformat.v4.new_code_cell("answer", outputs=[output])
-    body = report.lesson_html(nbformat.v4.new_notebook(cells=[cell]), "01_good_lesson")
-    assert re.search(r"<details>.*<em>answer</em>.*<li>one</li>.*</details>", body, re.DOTALL)
-
-
-def test_lesson_html_drops_what_would_load(project):
-    nb = nbformat.v4.new_notebook(
-        cells=[
-            nbformat.v4.new_markdown_cell("## Part\n\nsee [the next](02_failing_lesson.ipynb) and $\\boldsymbol{x}$"),
-            nbformat.v4.new_code_cell("1"),
-        ]
-    )
-    html = (
-        '<script src="https://example.org/x.js"></script><link rel="stylesheet" href="https://example.org/y"><b>t</b>'
-    )
-    nb.cells[1].outputs = [nbformat.v4.new_output("display_data", data={"text/html": html})]
-    body = report.lesson_html(nb, "01_good_lesson")
-    assert "example.org" not in body and "<b>t</b>" in body
-    assert 'href="#lesson-02_failing_lesson"' in body and 'id="01_good_lesson-Part"' in body
-    assert "$\\boldsymbol{x}$" in body, "MathJax sets it in the browser"
-
-
 # -- clean notebooks
 
 
@@ -427,6 +354,13 @@ def test_clean():
     ]
     assert clean.metadata == {"kernelspec": notebooks.KERNELSPEC, "language_info": {"name": "python"}}
     assert [c.id for c in clean.cells] == [c.id for c in notebooks.read(FIXTURES / "good.ipynb").cells]
+
+
+def test_clean_keeps_what_says_in_words_what_a_picture_shows():
+    metadata = {"image/png": {"alt": "a curve", "width": 3}, "needs_background": "light"}
+    output = nbformat.v4.new_output("display_data", data={"text/plain": "<Figure>"}, metadata=metadata)
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])])
+    assert notebooks.clean(nb).cells[0].outputs[0].metadata == {"image/png": {"alt": "a curve"}}
 
 
 def test_clean_keeps_equal_cells_apart_and_pictures_small():

@@ -182,7 +182,7 @@ def recorded(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     dataset = str(rows.dataset.iloc[0]) if "dataset" in rows and len(rows) else ""
     found = {}
     for claim in COLUMNS:
-        file = paths.data() / "results" / "records" / f"{claim}.csv"
+        file = paths.given("results") / "records" / f"{claim}.csv"
         if file.is_file():
             table = pd.read_csv(file)
             found[claim] = table[table.dataset == dataset] if "dataset" in table else table

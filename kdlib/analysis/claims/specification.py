@@ -84,7 +84,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 @lru_cache
 def specifications() -> dict[str, Claim]:
     """Every claim of claims.csv by its id, with the fractions of its first dataset."""
-    frame = pd.read_csv(paths.data() / "paper" / "claims.csv", dtype=str).fillna("")
+    frame = pd.read_csv(paths.given("paper") / "claims.csv", dtype=str).fillna("")
     return {row["id"]: _claim(row) for row in frame.to_dict("records")}
 
 
@@ -99,7 +99,7 @@ def specification(claim: str, dataset: str = "") -> Claim:
 
 @lru_cache
 def _fraction_texts(claim: str) -> tuple[str, ...]:
-    frame = pd.read_csv(paths.data() / "paper" / "claims.csv", dtype=str).fillna("").set_index("id")
+    frame = pd.read_csv(paths.given("paper") / "claims.csv", dtype=str).fillna("").set_index("id")
     return tuple(str(frame.fractions[claim]).split(";"))
 
 

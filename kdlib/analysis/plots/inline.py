@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kdlib.analysis.plots.alt import describe
+
 
 def small_png(figure: Figure) -> bytes:
     """The figure as it appears in a notebook, at its own dpi, cropped to its content, in 256 colours."""
@@ -19,6 +21,11 @@ def small_png(figure: Figure) -> bytes:
     figure.savefig(full, format="png", dpi=figure.dpi, bbox_inches="tight")
     Image.open(full).convert("RGB").quantize(256).save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def described_png(figure: Figure) -> tuple[bytes, dict[str, str]]:
+    """The figure for a notebook, with what it shows in words as its alternative text."""
+    return small_png(figure), {"alt": describe(figure)}
 
 
 def use() -> None:
@@ -29,4 +36,4 @@ def use() -> None:
     if shell is None or shell.display_formatter is None:
         return
     plt.switch_backend(mpl.get_backend())  # the inline backend sets its own formatter when it loads: let it load first
-    shell.display_formatter.formatters["image/png"].for_type(Figure, small_png)
+    shell.display_formatter.formatters["image/png"].for_type(Figure, described_png)

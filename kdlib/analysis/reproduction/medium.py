@@ -196,7 +196,12 @@ STAND_IN = (
 
 
 def _table(name: str, title: str, groups: Any, **more: Any) -> PaperFigure:
-    shown = {"place": by_strategy, "draw": lines, "reference": to_random, "published": published_strategy}
+    shown: dict[str, Any] = {
+        "place": by_strategy,
+        "draw": lines,
+        "reference": to_random,
+        "published": published_strategy,
+    }
     shown |= {"by_group": {"adaptive": by_adaptive}, **more}
     return PaperFigure(name, title, shown.pop("data", CIFAR), groups, **shown)
 

@@ -1,0 +1,120 @@
+"""What the front page says, from the rows that the project holds: the main figure, the scoreboard, random or medium."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from kdlib.analysis import claims
+from kdlib.analysis.claims import NOT_MEASURED, studies
+from kdlib.analysis.plots import style
+from kdlib.analysis.plots.accuracy import accuracy_vs_fraction, seeds_note
+from kdlib.analysis.plots.alt import describe
+from kdlib.analysis.plots.inline import small_png
+from kdlib.analysis.statistics import Interval, interval, points
+from kdlib.analysis.tables import MixedRows, tidy
+from kdlib.analysis.tell import front_page
+
+QUESTION = "Most of the training data is left out. Which samples should stay, and what does a teacher give back?"
+LEAD = (
+    "A course and a reproduction of two papers on knowledge distillation on pruned data. A student network trains on a "
+    "kept fraction f of the samples; its teacher has seen all of them and passes on its soft targets."
+)
+NO_FIGURE = "Accuracy against the kept fraction on CIFAR has not been measured yet."
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture: its data address, its alternative text, its caption."""
+
+    address: str
+    text: str
+    caption: str
+
+
+def front() -> dict[str, Any]:
+    """The variables of the front page's template, all but the lessons."""
+    found = dict(studies.measured(studies.files()))
+    judged = studies.judged(found)
+    board = front_page.lines(judged)
+    letters = {
+        name: chr(ord("A") + k) for k, name in enumerate(dict.fromkeys(line.study for line in board if line.study))
+    }
+    named = {letters.get(name, name): verdicts for name, verdicts in judged.items()}
+    return {
+        "question": QUESTION,
+        "lead": LEAD,
+        "figure": main_figure(found),
+        "no_figure": NO_FIGURE,
+        "answer": front_page.random_or_medium(judged),
+        "tally": front_page.tally(judged),
+        "decided": [_row(line, letters) for line in board],
+        "studies": [(letter, name) for name, letter in letters.items()],
+        "open_claims": _open(named),
+    }
+
+
+def _row(line: front_page.Line, letters: Mapping[str, str]) -> dict[str, str]:
+    verdict = line.verdict
+    return {
+        "claim": verdict.claim,
+        "text": _short(verdict.claim),
+        "kind": verdict.verdict.split()[0],
+        "verdict": verdict.reading,
+        "numbers": verdict.numbers,
+        "study": letters.get(line.study, ""),
+    }
+
+
+def _short(claim: str) -> str:
+    """A claim's text without what it adds in brackets."""
+    return re.sub(r" \([^)]*\)", "", claims.specifications()[claim].claim)
+
+
+def _open(judged: Mapping[str, Sequence[claims.Verdict]]) -> list[tuple[str, str]]:
+    """The claims that no study has measured, with their texts."""
+    measured = {line.verdict.claim for line in front_page.lines(judged)}
+    said = front_page.status(judged)
+    return [
+        (claim, _short(claim)) for claim, status in said.items() if status == NOT_MEASURED and claim not in measured
+    ]
+
+
+def main_figure(found: Mapping[str, pd.DataFrame]) -> Shown | None:
+    """Accuracy against f in the largest CIFAR study with and without KD on random samples; None while there is none."""
+    for name, rows in sorted(found.items(), key=lambda item: -len(item[1])):
+        if not str(rows.dataset.iloc[0]).startswith("cifar") or not {"scorer", "alpha", "loss"} <= set(rows.columns):
+            continue
+        try:
+            table = tidy(rows)
+        except MixedRows:
+            continue
+        pruned = table[(table.fraction < 1) & table.alpha.isin([0.0, 0.5])]
+        if {0.0, 0.5} <= set(pruned[pruned.pruning == "random"].alpha):
+            return _drawn(name, table, pruned)
+    return None
+
+
+def _drawn(name: str, table: pd.DataFrame, pruned: pd.DataFrame) -> Shown:
+    style.use()
+    figure = accuracy_vs_fraction(pruned, _all_data(table))
+    figure.set_dpi(150)
+    address = f"data:image/png;base64,{base64.b64encode(small_png(figure)).decode()}"
+    text = describe(figure)
+    style.close(figure)
+    count = seeds_note(points(pruned, ("pruning", "alpha", "fraction")))
+    caption = (
+        f"Test accuracy against the kept fraction f, with KD (solid) and without (dashed): {name}; {len(pruned)} trainings, "
+        f"{count} at each point, bands are 95% intervals."
+    )
+    return Shown(address, text, caption)
+
+
+def _all_data(table: pd.DataFrame) -> Interval | None:
+    whole = table[(table.fraction == 1) & (table.alpha == 0)]
+    return interval(whole.test_acc) if len(whole) else None
