@@ -35,14 +35,29 @@ def study_rows(name: str) -> pd.DataFrame:
     return load_rows(name) if there else pd.DataFrame()
 
 
+def self_distilled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a study whose teacher, where one had a part, has the student's architecture, at temperature 4.
+
+    A study holds students of several architectures, which no table may mix; those of the student with most rows are kept.
+    A table that does not tell architectures apart is returned as it is.
+    """
+    if not {"student", "teacher", "tau"} <= set(rows.columns):
+        return rows
+    alone = rows.loss == "cross_entropy"
+    chosen = rows[alone | ((rows.teacher == rows.student) & (rows.tau == 4))]
+    return chosen[chosen.student.isin(chosen.student.mode()[:1])]
+
+
 def study_gains(rows: pd.DataFrame, alpha: float = 0.5) -> pd.DataFrame:
     """What KD adds in the rows of a study, in points: pruning, fraction, mean, half, n; empty for no rows.
 
-    GraNd of the last layer stands for GraNd, which the study does not take over all parameters.
+    Only self-distilled students count (`self_distilled`). GraNd of the last layer stands for GraNd, which the study does
+    not take over all parameters.
     """
-    if rows.empty:
+    chosen = self_distilled(rows)
+    if chosen.empty:
         return pd.DataFrame(columns=GAINS[:-1])
-    found = gain_points(tidy(rows), alpha)
+    found = gain_points(tidy(chosen), alpha)
     return found[found.fraction < 1].replace({"pruning": {"grand_last": "grand"}}).reset_index(drop=True)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pandas as pd
 import pytest
 
 from kdlib.analysis import effects
+from kdlib.experiments.study import runs_of
 from kdlib.utils import paths
 
 
@@ -36,6 +39,16 @@ def test_study_gains_are_paired_and_grand_of_the_last_layer_is_called_grand() ->
     found = effects.study_gains(table).set_index("pruning")
     assert found.loc["random", "mean"] == pytest.approx(4) and found.loc["random", "n"] == 3
     assert found.loc["grand", "mean"] == pytest.approx(2)
+
+
+@pytest.mark.parametrize("count", [3, 24, None])
+def test_study_gains_of_some_and_of_all_rows_of_the_study(count: int | None) -> None:
+    """All of them hold students of two architectures and several temperatures, which no table may mix."""
+    runs = list(runs_of("laptop"))[:count]
+    table = pd.DataFrame([{**asdict(r), "test_acc": 50.0 + 4 * (r.loss == "kd"), "teacher_acc": 65.0} for r in runs])
+    found = effects.study_gains(table)
+    assert not found.empty and (found["mean"].round(6) == 4).all()
+    assert set(effects.self_distilled(table).student) == {"resnet20"}
 
 
 def test_no_rows_give_an_empty_table_and_every_point_is_missing(paper: pd.DataFrame) -> None:
