@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kdlib.analysis.plots.accuracy import named
-from kdlib.analysis.statistics import gain_points, tidy
+from kdlib.analysis.statistics import gain_points, points, tidy
 from kdlib.experiments.grid import load_rows
 from kdlib.utils import paths
 
@@ -64,5 +64,27 @@ def study_gains(rows: pd.DataFrame, alpha: float = 0.5) -> pd.DataFrame:
 def missing_points(paper: pd.DataFrame, ours: pd.DataFrame) -> list[str]:
     """The points of the paper that we have not measured, in words: `forgetting at 50%`."""
     there = set(zip(ours.pruning, ours.fraction, strict=True))
-    points = zip(paper.pruning, paper.fraction, strict=True)
-    return [f"{named(name)} at {f:.0%}" for name, f in points if (name, f) not in there]
+    wanted = zip(paper.pruning, paper.fraction, strict=True)
+    return [f"{named(name)} at {f:.0%}" for name, f in wanted if (name, f) not in there]
+
+
+def taught_by_most(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the student that the most kinds of networks have taught; no rows for none."""
+    if rows.empty:
+        return rows
+    kinds = rows[rows.loss != "cross_entropy"].groupby("student").teacher.nunique()
+    return rows if kinds.empty else rows[rows.student == kinds.idxmax()]
+
+
+def by_teacher(rows: pd.DataFrame, alpha: float = 0.5, tau: float = 4.0) -> pd.DataFrame:
+    """A study's students on random samples by their teacher: student, teacher, fraction, mean, half, n; empty for no rows.
+
+    The student is the one that the most kinds of networks have taught.
+    """
+    columns = ["student", "teacher", "fraction", "mean", "half", "n"]
+    rows = taught_by_most(rows)
+    if not rows.empty:
+        rows = rows[(rows.scorer == "random") & (rows.loss == "kd") & (rows.alpha == alpha) & (rows.tau == tau)]
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    return points(tidy(rows, dimensions=("teacher", "student")), ("student", "teacher", "fraction"))

@@ -32,6 +32,9 @@ BOTTLENECK = (64, 256, 512, 1024, 2048)
 # name -> constructor(num_classes, in_channels, image_size)
 MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "mlp": MLP,
+    "mlp_8": partial(MLP, width=8),
+    "mlp_32": partial(MLP, width=32),
+    "mlp_512": partial(MLP, width=512),
     "resnet8": partial(ResNet, blocks=(1, 1, 1), widths=THIN),
     "resnet14": partial(ResNet, blocks=(2, 2, 2), widths=THIN),
     "resnet20": partial(ResNet, blocks=(3, 3, 3), widths=THIN),

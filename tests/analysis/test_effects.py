@@ -61,3 +61,22 @@ def test_no_rows_give_an_empty_table_and_every_point_is_missing(paper: pd.DataFr
 def test_measured_points_are_not_missing(paper: pd.DataFrame) -> None:
     ours = effects.study_gains(pd.DataFrame(rows("random", 0.1, 4.0)))
     assert "random at 10%" not in effects.missing_points(paper, ours)
+
+
+def test_students_by_teacher_are_those_of_the_student_that_most_networks_taught():
+    rows = pd.DataFrame(
+        [
+            {"student": student, "teacher": teacher, "scorer": scorer, "centre": None, "loss": "kd", "alpha": alpha, "tau": tau,
+             "fraction": 0.1, "seed": seed, "teacher_seed": 0, "test_acc": acc}
+            for student, teacher, scorer, alpha, tau, acc in [
+                ("resnet14", "resnet8", "random", 0.5, 4.0, 40.0), ("resnet14", "resnet20", "random", 0.5, 4.0, 50.0),
+                ("resnet14", "resnet20", "random", 0.5, 7.0, 1.0), ("resnet14", "resnet20", "random", 1.0, 4.0, 1.0),
+                ("resnet14", "resnet20", "forgetting", 0.5, 4.0, 1.0), ("resnet20", "resnet20", "random", 0.5, 4.0, 60.0),
+            ]
+            for seed in range(3)
+        ]
+    )  # fmt: skip
+    found = effects.by_teacher(rows)
+    assert dict(zip(found.teacher, found["mean"], strict=True)) == {"resnet8": 40.0, "resnet20": 50.0}
+    assert set(found.student) == {"resnet14"} and set(found.n) == {3}
+    assert effects.by_teacher(pd.DataFrame()).empty and effects.taught_by_most(pd.DataFrame()).empty
