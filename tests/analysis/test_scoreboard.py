@@ -56,8 +56,9 @@ def test_live_rows_reach_their_claims_once(tmp_path: Any) -> None:
 
 
 def test_committed_studies_have_rows_for_every_claim() -> None:
-    names, tables = zip(*scoreboard.committed(), strict=True)
-    assert len(set(names)) == len(names) and all(set(claims.CLAIMS) <= set(found) for found in tables)
+    found = scoreboard.committed()
+    assert found and all(set(claims.CLAIMS) <= set(rows) for rows in found.values())
+    assert all(len(rows["D1"]) and rows["D1"].dataset.nunique() == 1 for rows in found.values())
 
 
 @pytest.mark.parametrize(
