@@ -118,7 +118,7 @@ def test_what_is_copied_into_a_package_is_what_a_copy_of_the_lessons_holds():
 
     tree = ast.parse((ROOT / "setup.py").read_text())
     named = {ast.unparse(n.targets[0]): ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign)}
-    assert named["PARTS"] == ("notebooks", *(f"data/{name}" for name in copies.DATA))
+    assert named["PARTS"] == ("notebooks", *(f"data/{name}" for name in copies.DATA), "benchmarks/results")
     assert named["SUFFIXES"] == copies.SUFFIXES
     assert all(f"graft {part}" in (ROOT / "MANIFEST.in").read_text() for part in named["PARTS"])
 
@@ -191,7 +191,7 @@ def test_readme_python_names_exist(readme):
 
 
 def test_readme_links_lead_somewhere(readme):
-    for link in re.findall(r"\]\(([^)#\s]+)", readme):
+    for link in [*re.findall(r"\]\(([^)#\s]+)", readme), *re.findall(r'src="([^"]+)"', readme)]:
         if "://" not in link:
             assert (ROOT / link).exists(), link
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kdlib.analysis.plots.accuracy import named
-from kdlib.analysis.statistics import gain_points, tidy
+from kdlib.analysis.statistics import gain_points, points, tidy
 from kdlib.experiments.grid import load_rows
 from kdlib.utils import paths
 
@@ -35,19 +35,56 @@ def study_rows(name: str) -> pd.DataFrame:
     return load_rows(name) if there else pd.DataFrame()
 
 
+def self_distilled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a study whose teacher, where one had a part, has the student's architecture, at temperature 4.
+
+    A study holds students of several architectures, which no table may mix; those of the student with most rows are kept.
+    A table that does not tell architectures apart is returned as it is.
+    """
+    if not {"student", "teacher", "tau"} <= set(rows.columns):
+        return rows
+    alone = rows.loss == "cross_entropy"
+    chosen = rows[alone | ((rows.teacher == rows.student) & (rows.tau == 4))]
+    return chosen[chosen.student.isin(chosen.student.mode()[:1])]
+
+
 def study_gains(rows: pd.DataFrame, alpha: float = 0.5) -> pd.DataFrame:
     """What KD adds in the rows of a study, in points: pruning, fraction, mean, half, n; empty for no rows.
 
-    GraNd of the last layer stands for GraNd, which the study does not take over all parameters.
+    Only self-distilled students count (`self_distilled`). GraNd of the last layer stands for GraNd, which the study does
+    not take over all parameters.
     """
-    if rows.empty:
+    chosen = self_distilled(rows)
+    if chosen.empty:
         return pd.DataFrame(columns=GAINS[:-1])
-    found = gain_points(tidy(rows), alpha)
+    found = gain_points(tidy(chosen), alpha)
     return found[found.fraction < 1].replace({"pruning": {"grand_last": "grand"}}).reset_index(drop=True)
 
 
 def missing_points(paper: pd.DataFrame, ours: pd.DataFrame) -> list[str]:
     """The points of the paper that we have not measured, in words: `forgetting at 50%`."""
     there = set(zip(ours.pruning, ours.fraction, strict=True))
-    points = zip(paper.pruning, paper.fraction, strict=True)
-    return [f"{named(name)} at {f:.0%}" for name, f in points if (name, f) not in there]
+    wanted = zip(paper.pruning, paper.fraction, strict=True)
+    return [f"{named(name)} at {f:.0%}" for name, f in wanted if (name, f) not in there]
+
+
+def taught_by_most(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the student that the most kinds of networks have taught; no rows for none."""
+    if rows.empty:
+        return rows
+    kinds = rows[rows.loss != "cross_entropy"].groupby("student").teacher.nunique()
+    return rows if kinds.empty else rows[rows.student == kinds.idxmax()]
+
+
+def by_teacher(rows: pd.DataFrame, alpha: float = 0.5, tau: float = 4.0) -> pd.DataFrame:
+    """A study's students on random samples by their teacher: student, teacher, fraction, mean, half, n; empty for no rows.
+
+    The student is the one that the most kinds of networks have taught.
+    """
+    columns = ["student", "teacher", "fraction", "mean", "half", "n"]
+    rows = taught_by_most(rows)
+    if not rows.empty:
+        rows = rows[(rows.scorer == "random") & (rows.loss == "kd") & (rows.alpha == alpha) & (rows.tau == tau)]
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    return points(tidy(rows, dimensions=("teacher", "student")), ("student", "teacher", "fraction"))

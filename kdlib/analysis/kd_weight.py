@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.claims.specification import specifications
+from kdlib.analysis.effects import self_distilled
 from kdlib.analysis.statistics import Interval, interval, paired, points, tidy
 
 STEPS = np.round(np.linspace(0, 1, 21), 2)  # values of alpha that the ends of a rule may take
@@ -175,12 +176,12 @@ GAPS = ["pruning", "fraction", "mean", "half", "n"]
 def weight_gaps(rows: pd.DataFrame, high: float = 1.0, low: float = 0.5) -> pd.DataFrame:
     """Accuracy at one KD weight minus that at another, paired by seed and teacher, in points: pruning, fraction, mean, half, n.
 
-    rows: rows of a study, of which the self-distilled ones (teacher and student of one architecture) at temperature 4
-    count; a table without such rows gives one without rows.
+    rows: rows of a study, of which those of `effects.self_distilled` count; without such rows the result has none.
     """
-    if rows.empty:
+    chosen = self_distilled(rows)
+    if chosen.empty:
         return pd.DataFrame(columns=GAPS)
-    table = tidy(rows[(rows.student == rows.teacher) & (rows.tau == 4) & (rows.loss == "kd") & (rows.fraction < 1)])
+    table = tidy(chosen[(chosen.loss == "kd") & (chosen.fraction < 1)])
     first, second = (table[np.isclose(table.alpha, a)] for a in (high, low))
     return points(paired(first, second, ("pruning", "fraction")), ("pruning", "fraction"), "difference")
 

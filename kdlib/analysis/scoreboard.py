@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
 from kdlib.analysis import claims
-from kdlib.analysis.claims import Verdict
+from kdlib.analysis.claims import Verdict, studies
 from kdlib.analysis.reproduction import FIGURES, Setting
-from kdlib.analysis.tables import studies
 from kdlib.experiments.config import Run
-from kdlib.experiments.grid import load_rows, sweep_runs
+from kdlib.experiments.grid import sweep_runs
 from kdlib.store.artefacts import Store
 from kdlib.utils import paths
 
@@ -62,16 +61,17 @@ def live(setting: Setting, workers: int = 1, store: Store | None = None) -> dict
     return found
 
 
-def committed() -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
-    """Each study of CIFAR in data/results with a name; its rows, and the records of its dataset, by claim."""
-    for file in sorted((paths.data() / "results").glob("cifar*.jsonl")):
-        for number, rows in enumerate(studies(load_rows(file.stem))):
-            first = rows.iloc[0]
-            name = f"{first.dataset}, {first.student}, {first.epochs} epochs"
-            yield (
-                name if not number else f"{name} ({number + 1})",
-                {**dict.fromkeys(claims.CLAIMS, rows), **claims.recorded(rows)},
-            )
+def committed() -> dict[str, dict[str, pd.DataFrame]]:
+    """The studies in data/results on data that the claims speak of: name -> claim -> its rows, or its table of records."""
+    known = {name for claim in claims.specifications().values() for name in claim.datasets}
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    for _, rows in studies.measured(studies.files()):
+        first = rows.iloc[0]
+        name = f"{first.dataset}, {first.student}, {first.epochs} epochs"
+        if first.dataset in known:
+            name += f" ({len(found) + 1})" if name in found else ""
+            found[name] = {**dict.fromkeys(claims.CLAIMS, rows), **claims.recorded(rows)}
+    return found
 
 
 def verdicts(rows: Rows) -> dict[str, Verdict]:
@@ -85,7 +85,7 @@ def power() -> pd.DataFrame:
     Columns claim, seeds, teachers, scenario ("no effect", "paper's effect", "opposite effect"), tables, holds, direction,
     fails (shares in [0, 1]), effect (the paper's effect in words).
     """
-    return pd.read_csv(paths.root() / "benchmarks" / "results" / "verdict_power.csv")
+    return pd.read_csv(paths.measured() / "verdict_power.csv")
 
 
 def short(found: Verdict) -> str:

@@ -37,7 +37,7 @@ def options_of_commands() -> dict[str, Any]:
         "run": run, "sweep": sweep, "show": show, "export": export, "plot": result_commands.PlotOptions,
         "study": study_commands.StudyOptions, "claims": claims_commands.ClaimsOptions, "data": data_commands.DataOptions,
         "lesson": lesson_commands.LessonOptions, "figures": lesson_commands.FiguresOptions,
-        "store": store_commands.StoreOptions,
+        "lessons": lesson_commands.LessonsOptions, "store": store_commands.StoreOptions,
     }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ def at_hand(progress: Callable[[str], None]) -> None:
 
 def _copied(target: Path) -> Path:
     sources = {"notebooks": paths.notebooks(), **{f"data/{name}": paths.given(name) for name in DATA}}
+    sources["benchmarks/results"] = paths.measured()
     if not any(sources["notebooks"].glob("*.ipynb")):
         raise ValueError(f"this installation has no lessons (looked in {sources['notebooks']}); install kdlib again")
     for part, source in sources.items():

@@ -65,7 +65,17 @@ def _check_device(device: str) -> None:
 
 @functools.lru_cache(maxsize=256)
 def _check_network(name: str, num_classes: int, image_shape: tuple[int, int, int]) -> None:
-    build(name, num_classes, image_shape[0], image_shape[1:])
+    network = build(name, num_classes, image_shape[0], image_shape[1:]).eval()
+    _, height, width = image_shape
+    if height == width:
+        return
+    try:  # not every network that needs square images says so when it is built
+        with torch.no_grad():
+            network(torch.zeros(1, *image_shape))
+    except RuntimeError:
+        raise ValueError(
+            f"{name} takes square images and these are {height}x{width}; choose folder:PATH@{height} or another network"
+        ) from None
 
 
 def _check_memory(r: Run, data: Dataset) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from kdlib.experiments.config import Run, as_run
@@ -13,37 +16,54 @@ from kdlib.experiments.fingerprint import dataset_of, needs_teacher, student_rec
 from kdlib.experiments.objective import TeacherSide
 from kdlib.experiments.run import batch_key, members_of
 from kdlib.store.artefacts import Store
-from kdlib.training.loop import Loop, train_batched
+from kdlib.training.loop import Loop, Member, train_batched
 
 T = TypeVar("T")
 Look = Callable[[int, int, nn.Module], T]
 
 
 def follow(
-    runs: Sequence[Run | Mapping[str, Any]], look: Look[T], store: Store | str | Path | None = None
+    runs: Sequence[Run | Mapping[str, Any]],
+    look: Look[T],
+    store: Store | str | Path | None = None,
+    *,
+    kept: Sequence[NDArray[np.int64]] | None = None,
 ) -> list[list[T]]:
     """What `look(i, epoch, student)` says of the student of `runs[i]` after each epoch (1-based): a list for each run.
 
     The trainings are those of `run`, from the same seeds; nothing of them is stored, while teachers and scores are.
-    `look` must leave the student as it is.
+    `look` must leave the student as it is. `kept`: sorted ids (n,) of the training samples for each run, in place of
+    those that the run would keep. ValueError for ids in another number than runs.
     """
     asked = [as_run(r) for r in runs]
     store = store if isinstance(store, Store) else Store(store)
+    if kept is not None and len(kept) != len(asked):
+        raise ValueError(f"kept needs one array of ids for each of {len(asked)} runs, got {len(kept)}")
     groups: dict[object, list[int]] = {}
     for i, r in enumerate(asked):
         key = batch_key(r)
-        groups.setdefault(i if key is None else (key, needs_teacher(r)), []).append(i)
+        count = None if kept is None else len(kept[i])
+        groups.setdefault(i if key is None else (key, needs_teacher(r), count), []).append(i)
     found: list[list[T]] = [[] for _ in asked]
     for places in groups.values():
-        _follow_together(asked, places, look, store, found)
+        group = [asked[i] for i in places]
+        teacher = TeacherSide(group[0], store) if needs_teacher(group[0]) else None
+        members = members_of(group, dataset_of(group[0]), teacher, store)
+        if kept is not None:
+            members = [replace(m, keep=np.asarray(kept[i])) for i, m in zip(places, members, strict=True)]
+        _train(group[0], members, teacher, places, look, found)
     return found
 
 
-def _follow_together(runs: Sequence[Run], places: list[int], look: Look[T], store: Store, found: list[list[T]]) -> None:
-    group = [runs[i] for i in places]
-    first, data = group[0], dataset_of(group[0])
-    teacher = TeacherSide(first, store) if needs_teacher(first) else None
-    members = members_of(group, data, teacher, store)
+def _train(
+    first: Run,
+    members: Sequence[Member],
+    teacher: TeacherSide | None,
+    places: Sequence[int],
+    look: Look[T],
+    found: list[list[T]],
+) -> None:
+    """Train members of equal size side by side and write what `look` says into `found`, at their `places`."""
 
     def on_epoch(epoch: int, loop: Loop) -> None:
         loop.stack.unstack([member.model for member in members])
@@ -51,4 +71,5 @@ def _follow_together(runs: Sequence[Run], places: list[int], look: Look[T], stor
             found[i].append(look(i, epoch, member.model))
 
     logits = teacher.logits if teacher else None
-    train_batched(members, data, student_recipe(first), teacher=logits, device=first.device, on_epoch=on_epoch)
+    recipe, data = student_recipe(first), dataset_of(first)
+    train_batched(members, data, recipe, teacher=logits, device=first.device, on_epoch=on_epoch)

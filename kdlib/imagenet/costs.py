@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from kdlib.imagenet import networks
 from kdlib.imagenet.decoding import decode_rate
@@ -158,6 +159,33 @@ def table(measured: Measured, plans: Iterable[Plan], clusters: Iterable[Cluster]
     ]  # fmt: skip
 
 
+def arithmetic(network: str, image_size: int = 224, classes: int = 1000) -> tuple[float, float]:
+    """FLOPs for one image, counted by torch: (forward, forward and backward); a multiply-add counts two."""
+    net, x = networks.build(network, classes, image_size), torch.zeros(2, 3, image_size, image_size)
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        net.eval()(x)
+    with FlopCounterMode(display=False) as both:
+        net.train()(x).sum().backward()
+    return forward.get_total_flops() / 2, both.get_total_flops() / 2
+
+
+def assumed(measured: Measured, student: str, teacher: str, tflops: float) -> Measured:
+    """The same with the compute rates of a device that is assumed to sustain so many TFLOP/s in every network.
+
+    The arithmetic of the networks is counted. Decoding, sizes and activations stay as measured.
+    """
+    forward, both = arithmetic(student, measured.image_size)
+    asked, _ = arithmetic(teacher, measured.image_size)
+    work = 1e12 * tflops
+    return replace(
+        measured,
+        device=f"a device that is assumed to sustain {tflops:g} TFLOP/s",
+        train_rate=work / both,
+        teacher_rate=work / asked,
+        eval_rate=work / forward,
+    )
+
+
 # -- measuring
 
 
@@ -172,10 +200,12 @@ def measure(
     files: Iterable[Path] = (),
     decode: str = "full",
     device: str = "auto",
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Measured:
     """Time the parts of a training on `device` with random images, each for about `seconds`; decoding with `files`.
 
     Without files decoding counts as free (its rate is infinite). Networks are randomly initialised: weights cost no time.
+    `clock`: `time.process_time` counts the processor's work only, which a busy machine disturbs less (one thread, CPU).
     """
     where = resolve_device(device)
     nets = [networks.build(name, classes, image_size).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -183,10 +213,10 @@ def measure(
     x = torch.randn(batch, 3, image_size, image_size, device=where).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch, device=where) % classes
     step = training_step(nets[0], x, labels)
-    rates = [batch * rate(step, seconds, where)]
+    rates = [batch * rate(step, seconds, where, clock)]
     for net in nets[::-1]:
         net.eval()
-        rates.append(batch * rate(torch.no_grad()(lambda net=net: net(x)), seconds, where))
+        rates.append(batch * rate(torch.no_grad()(lambda net=net: net(x)), seconds, where, clock))
     files = list(files)
     return Measured(
         device=torch.cuda.get_device_name(where) if where.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
@@ -194,7 +224,7 @@ def measure(
         train_rate=rates[0],
         teacher_rate=rates[1],
         eval_rate=rates[2],
-        decode_rate=decode_rate(files, decode, image_size) if files else float("inf"),
+        decode_rate=decode_rate(files, decode, image_size, clock) if files else float("inf"),
         student_values=parameters_count(nets[0]),
         teacher_values=parameters_count(nets[1]),
         activation_bytes=activation_bytes(nets[0].train(), x) / batch,
@@ -217,20 +247,22 @@ def training_step(net: nn.Module, x: Tensor, labels: Tensor) -> Callable[[], obj
     return step
 
 
-def rate(job: Callable[[], object], seconds: float, device: torch.device) -> float:
+def rate(
+    job: Callable[[], object], seconds: float, device: torch.device, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Calls per second, after one that is not counted; at least two calls are."""
     job()
-    count, began = 0, _now(device)
-    while count < 2 or time.perf_counter() - began < seconds:
+    count, began = 0, _now(device, clock)
+    while count < 2 or clock() - began < seconds:
         job()
         count += 1
-    return count / (_now(device) - began)
+    return count / (_now(device, clock) - began)
 
 
-def _now(device: torch.device) -> float:
+def _now(device: torch.device, clock: Callable[[], float]) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return clock()
 
 
 def activation_bytes(net: nn.Module, x: Tensor) -> float:

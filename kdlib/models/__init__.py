@@ -32,6 +32,9 @@ BOTTLENECK = (64, 256, 512, 1024, 2048)
 # name -> constructor(num_classes, in_channels, image_size)
 MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "mlp": MLP,
+    "mlp_8": partial(MLP, width=8),
+    "mlp_32": partial(MLP, width=32),
+    "mlp_512": partial(MLP, width=512),
     "resnet8": partial(ResNet, blocks=(1, 1, 1), widths=THIN),
     "resnet14": partial(ResNet, blocks=(2, 2, 2), widths=THIN),
     "resnet20": partial(ResNet, blocks=(3, 3, 3), widths=THIN),
@@ -57,12 +60,13 @@ MODELS: dict[str, Callable[[int, int, int], Network]] = {
     "shufflenetv1": ShuffleNetV1,
     "shufflenetv2": ShuffleNetV2,
     "vit": ViT,
+    "vit_tiny": partial(ViT, dim=48, heads=3, blocks=1),  # for the digits, on a CPU
     "imagenet_resnet18": partial(TorchvisionResNet, arch="resnet18"),
     "imagenet_resnet34": partial(TorchvisionResNet, arch="resnet34"),
     "imagenet_resnet50": partial(TorchvisionResNet, arch="resnet50"),
     "imagenet_mobilenetv2": TorchvisionMobileNetV2,
 }
-SQUARE = ("mlp", "vit")  # networks whose weights depend on where a pixel is
+SQUARE = ("mlp", "vit", "vit_tiny")  # networks whose weights depend on where a pixel is
 
 
 def build(name: str, num_classes: int, in_channels: int, image_size: int | tuple[int, int], seed: int = 0) -> Network:

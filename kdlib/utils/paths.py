@@ -33,6 +33,12 @@ def given(name: str) -> Path:
     return own if own.is_dir() or not shipped.is_dir() else shipped
 
 
+def measured() -> Path:
+    """`benchmarks/results`: the project's, else the copy that travels in the installed package."""
+    own, shipped = root() / "benchmarks" / "results", SHIPPED / "benchmarks" / "results"
+    return own if own.is_dir() or not shipped.is_dir() else shipped
+
+
 def notebooks() -> Path:
     """The lessons: the project's `notebooks/`, else the copy that travels in the installed package."""
     own, shipped = root() / "notebooks", SHIPPED / "notebooks"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_ind_from_stats
 
-from kdlib.analysis import contrasts, statistics
+from kdlib.analysis import contrasts, statistics, tables
+from kdlib.experiments import study
 from kdlib.utils import paths
 
 
@@ -61,3 +64,30 @@ def test_published_differences_have_the_interval_of_welch() -> None:
     table_4 = contrasts.published(numbers, "medium", "random")
     assert list(table_4["mean"].round(2)) == [0.43, 0.42] and set(table_4.loss) == {"pefd"}
     assert contrasts.published(numbers, "medium", "random", trials=2).half.isna().all()
+
+
+def study_rows() -> pd.DataFrame:
+    """Made-up rows of the whole laptop study: medium lies 2 points above random for the students under every teacher."""
+    rows = [asdict(r) for r in study.runs_of("laptop")]
+    found = pd.DataFrame(rows)
+    return found.assign(
+        test_acc=50.0 + 0.01 * found.seed + 2.0 * ((found.scorer == "difficulty") & (found.centre == 0.5))
+    )
+
+
+def test_the_rows_of_a_whole_study_give_its_own_difference() -> None:
+    rows = tables.studies(study_rows())[0]
+    assert set(rows.student) == {"resnet20"}
+    found = contrasts.of_study(rows, "medium", "random", 0.5)
+    assert {0.05, 0.1, 0.3, 0.5, 0.7} == set(found.fraction) and found["mean"].round(6).eq(2.0).all()
+    assert contrasts.of_study(rows, "medium", "random", 0.123).empty
+
+
+@pytest.mark.parametrize("part", ["nothing", "random", "without KD"])
+def test_a_study_that_has_only_begun_gives_an_empty_table(part: str) -> None:
+    rows = study_rows()
+    begun = {"nothing": pd.DataFrame(), "random": rows[rows.scorer == "random"], "without KD": rows[rows.loss != "kd"]}[
+        part
+    ]
+    found = contrasts.of_study(tables.studies(begun)[0], "medium", "random", 0.5)
+    assert found.empty and list(found) == ["fraction", "mean", "half", "n"]

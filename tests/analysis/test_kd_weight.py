@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from kdlib.analysis import claims, kd_weight
+from kdlib.experiments.study import runs_of
 from kdlib.utils import paths
 
 FRACTIONS, ALPHAS = (0.02, 0.1, 0.5), (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -120,6 +122,16 @@ def test_weight_gaps_take_self_distilled_runs_at_temperature_4() -> None:
     np.testing.assert_allclose(found["mean"], 5)
     assert found.fraction.tolist() == list(FRACTIONS)
     assert kd_weight.weight_gaps(pd.DataFrame()).empty
+
+
+@pytest.mark.parametrize("count", [0, 3, 24, None])
+def test_weight_gaps_cope_with_none_some_and_all_rows_of_the_study(count: int | None) -> None:
+    runs = list(runs_of("laptop"))[:count]
+    rows = pd.DataFrame([{**asdict(r), "test_acc": 50 + 10 * r.alpha, "teacher_acc": 65.0} for r in runs])
+    found = kd_weight.weight_gaps(rows)
+    np.testing.assert_allclose(found["mean"].astype(float), 5)
+    wanted = {r.fraction for r in runs if r.loss == "kd" and r.alpha == 1}
+    assert set(found.fraction) == wanted
 
 
 def test_published_numbers_are_those_of_the_papers() -> None:

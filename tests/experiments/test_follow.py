@@ -1,11 +1,12 @@
 """`follow`: the trainings are those of `run`, and each is looked at after each epoch."""
 
 import pytest
+import torch
 
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import dataset_of, describe
 from kdlib.experiments.follow import follow
-from kdlib.experiments.run import run
+from kdlib.experiments.run import kept_samples, run
 from kdlib.store.artefacts import Store
 from kdlib.training.evaluate import accuracy, predict
 
@@ -27,6 +28,20 @@ def test_follow_sees_the_students_of_run(tmp_path):
     for r, found in zip(runs, seen, strict=True):
         assert found[-1] == pytest.approx(run(r, store)["test_acc"], abs=0.23)  # one test image of 450
     assert len({found[-1] for found in seen}) > 1
+
+
+def test_follow_trains_on_given_samples(tmp_path):
+    store, plain = Store(tmp_path), {"dataset": "digits", "epochs": 2, "loss": "cross_entropy"}
+    pruned, data = Run(**plain, fraction=0.1), dataset_of(Run(**plain))
+
+    def look(i, epoch, student):
+        return predict(student, data.test_x[:9], data)
+
+    ids = kept_samples(pruned, store)
+    own, given = follow([pruned], look, store)[0], follow([Run(**plain)], look, store, kept=[ids])[0]
+    torch.testing.assert_close(own[-1], given[-1])
+    with pytest.raises(ValueError, match="each of 1 runs, got 2"):
+        follow([pruned], look, store, kept=[ids, ids])
 
 
 def test_follow_stores_no_student(tmp_path):

@@ -16,6 +16,8 @@ from kdlib.imagenet.costs import (
     Measured,
     Plan,
     activation_bytes,
+    arithmetic,
+    assumed,
     image_rates,
     measure,
     predict,
@@ -108,3 +110,24 @@ def test_rates_leave_the_first_call_out() -> None:
     calls = []
     rate(lambda: calls.append(1), 0.0, torch.device("cpu"))
     assert len(calls) == 3
+
+
+def test_the_clock_may_count_work_instead_of_time() -> None:
+    ticks = iter(range(100))
+    assert rate(lambda: None, 5.0, torch.device("cpu"), lambda: float(next(ticks))) == 1.0  # calls over ticks
+
+
+def test_arithmetic_is_that_of_the_layers() -> None:
+    forward, both = arithmetic("tiny", 32, 4)
+    first, second, head = 7 * 7 * 8 * 3 * 25, 5 * 5 * 16 * 8 * 9, 16 * 4  # sides 32, 7, 5
+    assert forward == 2 * (first + second + head)
+    assert both == 3 * forward - 2 * first  # the images need no gradient
+
+
+def test_an_assumed_device_keeps_what_is_not_compute() -> None:
+    measured = dataclasses.replace(DEVICE, image_size=32)
+    found = assumed(measured, "tiny", "tiny", 2.0)
+    forward, both = arithmetic("tiny", 32)
+    assert (found.train_rate, found.teacher_rate, found.eval_rate) == (2e12 / both, 2e12 / forward, 2e12 / forward)
+    assert (found.decode_rate, found.activation_bytes) == (DEVICE.decode_rate, DEVICE.activation_bytes)
+    assert "assumed to sustain 2 TFLOP/s" in found.device

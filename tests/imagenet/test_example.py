@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks import imagenet_decode, imagenet_tiny, imagenet_two_processes
+from benchmarks import imagenet_costs, imagenet_decode, imagenet_tiny, imagenet_two_processes
 from kdlib.cli.arguments import parse
 from kdlib.cli.imagenet_commands import ScoreOptions, TrainOptions, with_settings
 from kdlib.data import datasets
+from kdlib.imagenet.config import RECIPES, settings
 from kdlib.imagenet.example import link_classes, write_digits
 from kdlib.imagenet.folders import Images, read_splits
 
@@ -49,3 +51,14 @@ def test_decoding_is_timed_on_all_its_ways(tmp_path: Path) -> None:
 
 def test_the_program_of_two_processes_is_a_program() -> None:
     compile(imagenet_two_processes.PROGRAM, "program", "exec")
+
+
+def test_costs_are_measured_for_both_papers(tmp_path: Path) -> None:
+    sizes = ["--seconds", "0.01", "--images", "2", "--size", "32", "--batch", "2"]
+    found = imagenet_costs.main([*sizes, "--json", str(tmp_path / "costs.json")])
+    assert set(imagenet_costs.PAIRS) == {name for name in RECIPES if name != "budget"}
+    for name, pair in imagenet_costs.PAIRS.items():
+        recipe = settings(name)
+        assert pair == (recipe.student, recipe.teacher)
+        assert min(found[name][rate] for rate in ("train_rate", "teacher_rate", "decode_rate")) > 0
+    assert json.loads((tmp_path / "costs.json").read_text()) == found

@@ -103,12 +103,16 @@ def _x_axis(axis: Axes, found: pd.DataFrame, kind: str, order: Sequence[str], na
 
 
 def _legends(figure: Figure, axes: NDArray, panels: Sequence[str], table: pd.DataFrame) -> None:
-    """One legend where all panels have the same lines, else one in each; beside the panels if it is long."""
+    """One legend below the panels where they have the same lines or one has many, else a legend in each."""
     per_panel = [tuple(dict.fromkeys(table.line[table.panel == panel])) for panel in panels]
-    same = len(set(per_panel)) == 1
-    if same and (len(per_panel[0]) > LABELLED or len(panels) > 1):
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4 if len(labels) > 6 else 3, fontsize=6.5)
+    same = len(set(per_panel)) == 1 and len(panels) > 1
+    if same or max(map(len, per_panel)) > LABELLED:
+        named: dict[str, Any] = {}
+        for axis in axes.flat[: len(panels)]:
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+                named.setdefault(label, handle)
+        columns = 4 if len(named) > 6 else 3
+        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns, fontsize=6.5)
         return
     for axis in axes.flat[: len(panels)]:
         axis.legend(fontsize=6.5 if len(panels) > 1 else 7, ncols=2 if len(per_panel[0]) > 5 else 1)

@@ -25,6 +25,7 @@ NAMES = {
     "forgetting_hardest": "forgetting, never learned = hardest",
     "el2n": "EL2N",
     "grand": "GraNd",
+    "grand_last": "GraNd (last layer)",
     "aum": "AUM",
 }
 UNITS = {

@@ -138,7 +138,7 @@ def level(found: Interval) -> str:
 
 def guess(word: str, question: str, found: Mapping[str, Interval], hint: str) -> str:
     """The result of a *predict* exercise: intervals in points, folded, since the guess comes first."""
-    said = listed([f"{name} {value} (n = {value.n})" for name, value in found.items()])
+    said = listed([f"{name} {number(value)}" for name, value in found.items()])
     return folded("Result", f"You guessed *{word}*. {question}: {said}. {hint}")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kdlib.analysis.plots.accuracy import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
-from kdlib.analysis.tell import SEEN, direction, level, listed, number, trend
+from kdlib.analysis.tell import FALLS, RISES, SEEN, direction, level, listed, trend
 from kdlib.analysis.tell import table as as_table
 
 GROUPS = ("easy", "medium", "hard")
@@ -79,21 +79,24 @@ def samples(found: pd.DataFrame) -> str:
     return f"{text}\n\n{by_fraction(found, 'pruning', 'random')}"
 
 
-def hump(slope: pd.DataFrame, middle: pd.DataFrame) -> str:
-    """Two contrasts of the map by f: hard end minus easy end, and the middle minus the mean of both ends."""
-    ends, bumps = (intervals(found, ["fraction"]) for found in (slope, middle))
-    rows = [[f"{f:.0%}", number(ends[f]), number(bumps[f]), _shape(ends[f], bumps[f])] for f in ends]
-    header = ["f", "hard end minus easy end (points)", "middle minus mean of the ends (points)", "shape"]
-    return f"{SEEN}The shape of each column, from its two contrasts (n = {int(middle.n.min())} seeds):\n\n" + as_table(
+def hump(slope: pd.DataFrame, over_easy: pd.DataFrame, over_hard: pd.DataFrame) -> str:
+    """The shape of each column of the map: by f, the hard end minus the easy one, and the middle minus each end."""
+    differences = [intervals(found, ["fraction"]) for found in (slope, over_easy, over_hard)]
+    rows = [
+        [f"{f:.0%}", *(str(at[f]) for at in differences), _shape(*(at[f] for at in differences))]
+        for f in differences[0]
+    ]
+    header = ["f", "hard minus easy (points)", "middle minus easy", "middle minus hard", "shape"]
+    return f"{SEEN}The shape of each column (n = {int(slope.n.min())} seeds, 95% interval):\n\n" + as_table(
         header, rows
     )
 
 
-def _shape(slope: Interval, middle: Interval) -> str:
-    ways = {"rises": "harder is better", "falls": "easier is better"}
-    told = [ways[direction(slope)]] if direction(slope) in ways else []
-    told += {"rises": ["the middle is higher"], "falls": ["the middle is lower"]}.get(direction(middle), [])
-    return ", ".join(told) or "none detected"
+def _shape(slope: Interval, over_easy: Interval, over_hard: Interval) -> str:
+    ways = {direction(over_easy), direction(over_hard)}
+    if ways in ({RISES}, {FALLS}):
+        return "hump" if ways == {RISES} else "valley"
+    return {RISES: "harder is better", FALLS: "easier is better"}.get(direction(slope), "none detected")
 
 
 def top_windows(found: pd.DataFrame) -> str:
@@ -157,11 +160,11 @@ def printed(found: pd.DataFrame) -> str:
 
 
 def ours(found: pd.DataFrame, series: Sequence[str], where: str) -> str:
-    """Our differences from random on the paper's data (column line: the series), or that a series has none yet."""
-    there = set(found.line) if len(found) else set()
+    """Our differences from random on the paper's data (columns line and series), or that a series has none yet."""
+    there = set(found.series) if len(found) else set()
     lines = [by_fraction(found, "line", "random")] if there else []
     lines += [f"- {name}: not measured yet." for name in series if name not in there]
-    return f"On {where}, our medium samples:\n\n" + "\n".join(lines)
+    return f"On {where}, ours:\n\n" + "\n".join(lines)
 
 
 def closest(found: Mapping[float, Interval], names: Sequence[str]) -> str:

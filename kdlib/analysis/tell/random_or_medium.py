@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kdlib.analysis.claims import specification
 from kdlib.analysis.design import Ratio
+from kdlib.analysis.plots.accuracy import named
 from kdlib.analysis.statistics import Interval, interval, intervals
 from kdlib.analysis.tell import FALLS, FEW, RISES, SAME, SEEN, comparison, direction, listed, number
 from kdlib.analysis.tell import table as as_table
@@ -34,7 +35,7 @@ def sentences(claims: Sequence[str]) -> str:
     for name in claims:
         claim = specification(name)
         where = f"{claim.paper}, {claim.where}"
-        compared = ", ".join(claim.prunings).replace("difficulty easiest", "easy").replace("difficulty", "hard")
+        compared = listed([named(pruning.split("/")[-1]) for pruning in claim.prunings])
         rows.append([f"**{name}**", claim.claim, where, claim.fractions, compared])
     return as_table(["claim", "in words", "source", "f", "samples compared"], rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from kdlib.analysis.statistics import Interval
 from kdlib.analysis.tell import medium as tell
@@ -60,13 +61,20 @@ def test_by_fraction_says_where_it_rises_and_falls() -> None:
     )
 
 
-def test_hump_needs_the_interval() -> None:
-    slope, middle = found("x", {"": [5.0, 0.0]}), found("x", {"": [-2.0, 0.5]})
-    text = tell.hump(slope, middle)
-    assert "harder is better, the middle is lower" in text and "none detected" in text
-    assert "easier is better, the middle is higher" in tell.hump(
-        found("x", {"": [-5.0] * 2}), found("x", {"": [2.0] * 2})
-    )
+@pytest.mark.parametrize(
+    ("slope", "over_easy", "over_hard", "shape"),
+    [
+        (5.0, 2.0, 3.0, "hump"),
+        (0.0, -2.0, -3.0, "valley"),
+        (5.0, 2.0, -3.0, "harder is better"),
+        (-5.0, -2.0, 0.5, "easier is better"),
+        (0.5, 0.2, 0.3, "none detected"),
+    ],
+)
+def test_a_hump_is_a_middle_above_both_ends(slope: float, over_easy: float, over_hard: float, shape: str) -> None:
+    text = tell.hump(*(found("x", {"": [value, 0.0]}) for value in (slope, over_easy, over_hard)))
+    assert f"| {shape} |" in text and text.endswith("| none detected |")
+    assert "none detected" in tell.hump(*[found("x", {"": [9.0, 9.0]}, float("nan"))] * 3)
 
 
 def test_top_windows_names_the_highest_mean_of_each_column() -> None:
@@ -97,8 +105,10 @@ def test_ours_says_what_is_not_measured() -> None:
     assert tell.ours(found("line", {}), ["a", "b"], "CIFAR-100").endswith(
         "- a: not measured yet.\n- b: not measured yet."
     )
-    text = tell.ours(found("line", {"a": [2.0, 0.0]}), ["a", "b"], "CIFAR-100")
-    assert "a minus random: rises at f = 10%" in text and "- b: not measured yet." in text and "- a: not" not in text
+    text = tell.ours(found("line", {"a: easy": [2.0, 0.0]}).assign(series="a"), ["a", "b"], "CIFAR-100")
+    assert (
+        "a: easy minus random: rises at f = 10%" in text and "- b: not measured yet." in text and "- a: not" not in text
+    )
 
 
 def test_closest_takes_the_smallest_difference() -> None:

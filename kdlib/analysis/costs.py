@@ -1,0 +1,89 @@
+"""What a run costs, in image steps: forward and backward pass of the student for one image are one step.
+
+Wall time depends on the machine and on what else it does; image steps do not, and they can be added up. The passes of
+another network, or a forward pass alone, count by their floating-point operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from kdlib.data.augment import AUGMENTATIONS
+from kdlib.models import build
+
+IMAGES = 8  # in the batch whose operations are counted
+
+
+class Work(NamedTuple):
+    """Floating-point operations for one image: of a forward pass, and of a step (forward and backward)."""
+
+    forward: float
+    step: float
+
+
+@lru_cache
+def work(network: str, num_classes: int, in_channels: int, image_size: int) -> Work:
+    """The operations of matrix products and convolutions, as torch counts them; the rest is small beside them."""
+    model = build(network, num_classes, in_channels, image_size)
+    images, labels = torch.zeros(IMAGES, in_channels, image_size, image_size), torch.zeros(IMAGES, dtype=torch.long)
+    counts = []
+    for backward in (False, True):
+        with FlopCounterMode(display=False) as counter:
+            loss = F.cross_entropy(model(images), labels)
+            if backward:
+                loss.backward()
+        counts.append(counter.get_total_flops() / IMAGES)
+    return Work(*counts)
+
+
+class Cost(NamedTuple):
+    """Image steps of the student: `student` for each student anew, the other three once for all that share them."""
+
+    student: float
+    teacher: float
+    scoring: float
+    cache: float
+
+    @property
+    def once(self) -> float:
+        """What is paid before the first student trains."""
+        return self.teacher + self.scoring + self.cache
+
+    def total(self, students: float = 1) -> float:
+        """What `students` students cost together."""
+        return self.once + students * self.student
+
+
+def cost(row: Mapping[str, Any], num_classes: int, in_channels: int, image_size: int) -> Cost:
+    """The cost of a row's run (a result of `run` or `sweep`) as if nothing had been there before.
+
+    The row's own count of cached logits is what was still missing in its store; here it is the number of different (sample,
+    view) pairs that the training asks for, in expectation over the views, each a forward pass of the teacher.
+    """
+    shape = (num_classes, in_channels, image_size)
+    step = work(row["student"], *shape).step
+    teacher, scored = (work(name, *shape) for name in (row["teacher"], row["score_model"] or row["teacher"]))
+    pairs = 0.0
+    if row["loss"] != "cross_entropy":
+        views = AUGMENTATIONS[row["augment"]].num_views(image_size)
+        pairs = row["kept"] * views * (1 - (1 - 1 / views) ** row["epochs"])
+    return Cost(
+        float(row["student_images"]),
+        row["teacher_images"] * teacher.step / step,
+        row["score_images"] * scored.step / step,
+        pairs * teacher.forward / step,
+    )
+
+
+def break_even(method: Cost, plain: Cost) -> float:
+    """The number of students from which on the method is cheaper than the plain one; infinity if it never is."""
+    saved, extra = plain.student - method.student, method.once - plain.once
+    if extra <= 0:
+        return 0.0 if saved >= 0 else float("inf")
+    return extra / saved if saved > 0 else float("inf")

@@ -1,0 +1,134 @@
+"""What a lesson says about teachers of several sizes: sentences and tables made from the numbers.
+
+Every function is pure and returns Markdown. Where several teachers of a kind take part, the intervals take in the luck of the
+teacher (see `kdlib.analysis.statistics.estimate`), and n counts students.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from kdlib.analysis.statistics import Interval, interval
+from kdlib.analysis.tell import FALLS, RISES, SEEN, change, direction, level, listed, number
+from kdlib.analysis.tell import table as as_table
+
+
+def two_teachers(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]) -> str:
+    """Two rows of `run` that differ in the teacher's network alone."""
+    first, second = rows
+    told = [
+        f"from {row['teacher']} ({sizes[row['teacher']]:,} parameters, {row['teacher_acc']:.1f}% of the test images right): "
+        f"**{row['test_acc']:.1f}%**"
+        for row in rows
+    ]
+    gap = second["test_acc"] - first["test_acc"]
+    better = second["teacher_acc"] - first["teacher_acc"]
+    return (
+        f"Both students keep the same {first['kept']} samples and start from the same weights. The student's accuracy, "
+        f"{'; '.join(told)}. The second teacher is {_apart(better)} the first, its student {_apart(gap)} the other "
+        "student. One teacher of each kind, so no interval."
+    )
+
+
+def _apart(points: float) -> str:
+    if points == 0:
+        return "as good as"
+    return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'} than"
+
+
+def toy(found: Mapping[str, tuple[float, float]], kept: int) -> str:
+    """Teachers of a toy: name -> accuracy in percent on fresh points, of the teacher and of the student that it taught."""
+    rows = [[name, f"{teacher:.1f}", f"{student:.1f}"] for name, (teacher, student) in found.items()]
+    text = f"{SEEN}Accuracy in percent on fresh points; each student saw {kept} samples. One draw, so no interval:\n\n"
+    return text + as_table(["teacher", "the teacher itself", "its student"], rows)
+
+
+def teachers(found: Mapping[str, tuple[int, ArrayLike, ArrayLike]]) -> str:
+    """A table of teachers: name -> (parameters, test accuracies (T,) in percent, mean top probabilities (T,) in percent)."""
+    rows = [
+        [name, f"{size:,}", str(len(np.asarray(right))), level(interval(right)), level(interval(sure))]
+        for name, (size, right, sure) in found.items()
+    ]
+    header = ["teacher", "parameters", "n", "test accuracy", "how sure it is of training samples"]
+    return f"{SEEN}Mean of n teachers of each kind, 95% interval, in percent:\n\n{as_table(header, rows)}"
+
+
+def slopes(found: pd.DataFrame, by: str, shown: Callable[[Any], str], count: int) -> str:
+    """What ten times the teacher's parameters change in the student, at each value of `by` (columns by, mean, half, n)."""
+    unit = "points for ten times the parameters"
+    lines = [f"- {change(f'{shown(row[by])}: accuracy', _interval(row), unit)}" for row in found.to_dict("records")]
+    given = f"with {count} teachers of each size" if count > 1 else "given one teacher of each size"
+    return f"{SEEN}The student's accuracy against its teacher's size, {given}:\n\n" + "\n".join(lines)
+
+
+def _interval(row: Mapping[str, Any]) -> Interval:
+    return Interval(float(row["mean"]), float(row["half"]), int(row["n"]))
+
+
+def against_own(found: pd.DataFrame, student: str, sizes: Mapping[str, int]) -> str:
+    """Teachers against one of the student's own architecture: columns teacher, fraction, mean, half, n; smallest first."""
+    rows = sorted(found.to_dict("records"), key=lambda row: (row["fraction"], sizes[row["teacher"]]))
+    better = [f"{row['teacher']} at f = {row['fraction']:.0%}" for row in rows if direction(_interval(row)) == RISES]
+    worse = [f"{row['teacher']} at f = {row['fraction']:.0%}" for row in rows if direction(_interval(row)) == FALLS]
+    said = [
+        f"{word} than self-distillation: {listed(names) or 'none'}"
+        for word, names in (("better", better), ("worse", worse))
+    ]
+    table = as_table(
+        ["teacher", "f", f"minus teacher {student} (points)", "says"],
+        [[r["teacher"], f"{r['fraction']:.0%}", number(_interval(r)), direction(_interval(r))] for r in rows],
+    )
+    return f"{SEEN}Detected as {'; '.join(said)}. Each line stands alone; n counts pairs of students:\n\n{table}"
+
+
+def effects(found: Mapping[str, Interval], unit: str = "points") -> str:
+    """One sentence for each effect: name -> interval."""
+    lines = [f"- {change(f'{name}: accuracy', value, unit)}" for name, value in found.items()]
+    return f"{SEEN}\n\n" + "\n".join(lines)
+
+
+def worth(found: Mapping[str, pd.DataFrame]) -> str:
+    """What a teacher's data is worth: name of a comparison -> columns fraction, mean, half, n (differences in points)."""
+    rows = [
+        [name, f"{row['fraction']:.0%}", f"{_interval(row)}", direction(_interval(row))]
+        for name, table in found.items()
+        for row in table.to_dict("records")
+    ]
+    n = int(next(iter(found.values())).n.iloc[0])
+    text = f"{SEEN}Differences between students of equal seed, n = {n}, each with a teacher of its own:\n\n"
+    return text + as_table(["comparison", "f", "difference (points)", "says"], rows)
+
+
+def paper_teachers(printed: Mapping[str, float], study: pd.DataFrame, sizes: Mapping[str, int]) -> str:
+    """The paper's teachers and ours on CIFAR-100: network -> accuracy in percent; `study` may have no rows yet."""
+    rows, missing = [], []
+    for name, accuracy in printed.items():
+        ours = our_teachers(study, name)
+        missing += [] if len(ours) else [name]
+        shown = f"{level(interval(ours))}" if len(ours) else "not measured yet"
+        rows.append([name, f"{sizes[name]:,}", f"{accuracy:.1f}", shown])
+    lack = f"\n\nNot measured yet by us: {listed(missing)}." if missing else ""
+    return f"Test accuracy in percent:\n\n{as_table(['teacher', 'parameters', 'paper', 'ours'], rows)}{lack}"
+
+
+def our_teachers(study: pd.DataFrame, name: str) -> list[float]:
+    """The test accuracies in percent of a study's teachers of one architecture, each teacher once."""
+    if study.empty:
+        return []
+    taught = study[(study.teacher == name) & study.teacher_acc.notna()]
+    return taught.groupby(["teacher_seed", "teacher_recipe"]).teacher_acc.first().tolist()
+
+
+def in_study(found: pd.DataFrame) -> str:
+    """What the CIFAR-100 study has of students by teacher: the table of `kdlib.analysis.effects.by_teacher`."""
+    if found.empty:
+        return "\n\nStudents by teacher are not measured yet on CIFAR-100: the figure is empty."
+    kinds = list(dict.fromkeys(found.teacher))
+    students = f"{found.student.iloc[0]}, f = {listed([f'{f:.0%}' for f in sorted(set(found.fraction))])}"
+    lone = " With one kind of teacher there is nothing to compare yet." if len(kinds) == 1 else ""
+    return f"\n\nOur students ({students}) were taught by {listed(kinds)}.{lone}"
