@@ -21,7 +21,7 @@ SHOW = """async k => {
   const notebook = jupyterapp.shell.currentWidget.content;
   notebook.activeCellIndex = k;
   await notebook.scrollToItem(k, 'start'); }"""
-PICTURE = ".jp-Notebook:visible .jp-OutputArea .widget-interact img"
+ACTIVE = ".jp-Notebook-cell.jp-mod-active"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def server(tmp_path_factory):
         "IPYTHONDIR",
     )
     environment = os.environ | {name: str(home / name.lower()) for name in own} | {"KDLIB_PRESET": "smoke"}
+    environment.pop("MPLBACKEND")  # the tests draw without a screen; a notebook draws into itself
     kdlib = [sys.executable, "-m", "kdlib"]
     subprocess.run([*kdlib, "lessons", "copy", str(home / "copy")], check=True, capture_output=True)
     quiet = ["--no-browser", "--ServerApp.port=0", "--LabApp.news_url=", "--LabApp.expose_app_in_browser=True"]
@@ -82,10 +83,10 @@ def test_a_lesson_runs_and_a_slider_moves_its_picture(browser, server, name):
     assert len(cells) > 10 and all(count for count, _ in cells), "every cell ran"
     assert [errors for _, errors in cells if errors] == []
     page.evaluate(SHOW, page.evaluate(SLIDERS))
-    picture = page.locator(PICTURE).first
+    picture = page.locator(f"{ACTIVE} .jp-OutputArea img").first
     before = picture.get_attribute("src")
     assert before.startswith("data:image/png")
-    handle = page.locator(".jp-Notebook:visible .noUi-handle").first
+    handle = page.locator(f"{ACTIVE} .noUi-handle").first
     handle.scroll_into_view_if_needed()
     at = handle.bounding_box()
     x, y = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
@@ -95,9 +96,8 @@ def test_a_lesson_runs_and_a_slider_moves_its_picture(browser, server, name):
     page.mouse.move(x + 40, y, steps=4)
     page.mouse.up()
     page.wait_for_function(
-        "([picture, before]) => document.contains(picture) ? picture.src !== before : true",
-        arg=[picture.element_handle(), before],
-    )
-    assert picture.get_attribute("src") != before, "the picture follows the slider"
+        "([place, before]) => ![null, undefined, before].includes(document.querySelector(place)?.src)",
+        arg=[f"{ACTIVE} .jp-OutputArea img", before],
+    )  # the picture follows the slider
     assert elsewhere == [], "nothing is asked of another machine"
     page.close()

@@ -18,6 +18,7 @@ from kdlib.course.site.pages import SITE, Around, filled, page
 from kdlib.course.suite import Outcome
 
 LECTURERS, API = "lecturers.html", "api.html"
+FEWEST_WORDS = 6  # of a question that says without its neighbours what it asks
 Links = Callable[[str], str | None]
 
 
@@ -43,7 +44,7 @@ def all_pages(outcomes: Sequence[Outcome]) -> dict[str, str]:
     navigation = [("Lessons", "index.html#lessons")]
     navigation += [("For lecturers", LECTURERS)] if lecturers else []
     navigation += [("API", API)]
-    titles = _titles(found) + [(module.name, f"{API}#{module.name}") for f in folders for module in f.modules]
+    titles = _titles(found) + [(module.name, f"{API}#module-{module.name}") for f in folders for module in f.modules]
     pages = {}
     for k, lesson in enumerate(found):
         before, after = (found[j] if 0 <= j < len(found) else None for j in (k - 1, k + 1))
@@ -105,7 +106,7 @@ def _lesson(outcome: Outcome, links: Links) -> Lesson:
 
 
 def question(nb: Any) -> Markup:
-    """The question of a lesson's first cell in one sentence: its first sentence that asks, else its first.
+    """The question of a lesson's first cell in one sentence: the first that asks in six words or more, else the first.
 
     Emphasis is kept and formulas are set; what is bold at the start ("The question.") is left out.
     """
@@ -114,7 +115,8 @@ def question(nb: Any) -> Markup:
     text = next((part for part in first.split("\n\n") if part.strip() and not part.lstrip().startswith("#")), "")
     text = " ".join(re.sub(r"^\*\*[^*]+\*\*\s*", "", text.strip()).split())
     sentences = re.split(r"(?<=[.?!])\s+(?=[A-Z*`$])", text)
-    asked = next((sentence for sentence in sentences if sentence.endswith("?")), sentences[0])
+    asks = (sentence for sentence in sentences if sentence.endswith("?") and len(sentence.split()) >= FEWEST_WORDS)
+    asked = next(asks, sentences[0])
     rendered = Prose(Path(), lambda url: None).render(asked).strip().removeprefix("<p>").removesuffix("</p>")
     return Markup(sanitised(rendered))
 

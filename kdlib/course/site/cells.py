@@ -23,10 +23,18 @@ from kdlib.course import notebooks
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SPELLINGS = {  # what the converter does not know, in words that it does
-    r"\\([bB]ig+)[lr]?\s*\\(?:[lr]?Vert(?![A-Za-z])|\|)": r"\\\1‖",
     r"\\(begin|end)\{aligned\}": r"\\\1{align*}",
     r"\\operatorname\*?\{": r"\\mathrm{",
+    r"\\arg(?![A-Za-z])": r"\\mathrm{arg}\\,",
+    r"\\mathbb\s*(?:1|\{1\})": "𝟙",
+    r"\\([bB]igg?)[lrm](?![A-Za-z])": r"\\\1 ",
 }
+# After \big it knows characters, and none of these names.
+SIZED = {
+    "lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "lvert": "|", "rvert": "|", "vert": "|", "lfloor": "⌊", "rfloor": "⌋",
+    "lceil": "⌈", "rceil": "⌉", "langle": "⟨", "rangle": "⟩",
+}  # fmt: skip
+AFTER_BIG = re.compile(r"(\\[bB]igg?)\s*\\([A-Za-z]+|\|)")
 PICTURES = {".png": "png", ".svg": "svg+xml", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif"}
 MATHML = {
     "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup", "munder",
@@ -82,10 +90,12 @@ def mathml(tex: str, display: bool = False) -> str:
     spelled = tex
     for pattern, known in SPELLINGS.items():
         spelled = re.sub(pattern, known, spelled)
+    spelled = AFTER_BIG.sub(lambda m: f"{m[1]}{SIZED.get(m[2], chr(92) + m[2])}", spelled)
     try:
         found = latex2mathml.converter.convert(spelled, display="block" if display else "inline")
     except Exception:  # it has dozens of errors without a common parent
         found = "\\"
+    found = found.replace(">\\{<", ">{<").replace(">\\}<", ">}<")
     if "\\" in found or "<mi>&</mi>" in found:
         found = f'<code class="tex">{html.escape(tex)}</code>'
     return f'<div class="scroll formula">{found}</div>' if display else found

@@ -79,7 +79,7 @@ def test_equal_results_give_an_equal_site_and_unchanged_ones_none(outcomes, tmp_
     ("text", "sentence"),
     [
         (
-            "**The question.** Data is dear. Which samples, at small $f$, *should* stay? More follows.",
+            "**The question.** Data is dear. Why? Which samples, at small $f$, *should* stay? More follows.",
             "Which samples, at small",
         ),
         ("Nothing is asked here. It goes on.", "Nothing is asked here."),

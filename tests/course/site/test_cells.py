@@ -85,6 +85,9 @@ def test_what_a_slider_of_frames_needs_is_kept():
     [
         (r"\lVert x \rVert_2", "&#x02016;"),
         (r"\big\lVert x \big\rVert_2", "‖"),
+        (r"\Bigl\lfloor \tfrac12 \Bigr\rfloor", "⌊"),
+        (r"\bigl\{ x \bigr\}", ">{<"),
+        (r"\arg\max_k \mathbb{1}[k]", "𝟙"),
         (r"\begin{aligned} a &= b \\ c &= d \end{aligned}", "<mtable"),
         (r"\operatorname*{argmin}_\theta L", "<msub>"),
         (r"\hat{\boldsymbol{\theta}}", "bold"),
