@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from kdlib.analysis import reproduction
-from kdlib.analysis.reproduction import FIGURES, PaperFigure, Plan, Setting
+from kdlib.analysis.reproduction import FIGURES, PaperFigure, Plan, Setting, costs
 from kdlib.analysis.reproduction.costs import Cost
 from kdlib.analysis.reproduction.dkdp import SPATIAL
 from kdlib.analysis.reproduction.settings import OF_PRESET, teacher_of
@@ -116,13 +117,17 @@ def test_every_printed_number_has_a_place_in_a_figure_or_is_listed_as_not_measur
     assert not open_rows
 
 
+@cache
+def _lines(name: str, dataset: str) -> set[tuple]:
+    """(line, x) of all runs that the figure has in the papers' setting."""
+    runs = FIGURES[name].runs(reproduction.setting("paper", dataset))
+    lines: set[tuple] = {(p.line, p.x) for places in runs.values() for p in places}
+    return lines | ({("the teacher itself", r.teacher) for r in runs} if FIGURES[name].axis == "teacher" else set())
+
+
 def _is_measured(figure: PaperFigure, record: dict[str, Any]) -> bool:
     """Whether the figure's runs, in the papers' setting, have a run at the place of the number."""
-    place = figure.published(record)
-    runs = figure.runs(reproduction.setting("paper", record["dataset"]))
-    lines = {(p.line, p.x) for places in runs.values() for p in places}
-    if figure.axis == "teacher":
-        lines |= {("the teacher itself", r.teacher) for r in runs}
+    place, lines = figure.published(record), _lines(figure.name, record["dataset"])
     reference = place and figure.reference(place.line)
     paired = reference is None or record["loss"] != "kd-none" or (reference, place.x) in lines
     return place is not None and (place.line, place.x) in lines and paired
@@ -236,6 +241,7 @@ def test_committed_rows_are_taken_before_any_is_trained(tmp_path: Any, monkeypat
     """A study's row stands for its run, on a machine without the dataset."""
     from kdlib.experiments import study
 
+    monkeypatch.setattr(costs, "PROBE_SECONDS", 0.01)
     monkeypatch.setattr(study, "results", lambda name: tmp_path / f"{name}.jsonl")
     laptop = reproduction.setting("laptop")
     runs = [r for r in FIGURES["dkdp-fig7"].runs(laptop) if r.fraction == 0.1][:4]
