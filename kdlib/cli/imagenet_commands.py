@@ -12,6 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from kdlib.cli.arguments import Failed, UsageError, note, option, parse, table, usage
+from kdlib.experiments.config import Run
+from kdlib.experiments.rules import digest
+from kdlib.imagenet.config import METHODS, RECIPES, Machine, Settings
+from kdlib.imagenet.costs import Cluster, Plan, measure
+from kdlib.imagenet.costs import table as costs
+from kdlib.imagenet.distributed import LostRank, world
+from kdlib.imagenet.loading import UnreadableImage
+from kdlib.imagenet.networks import NETWORKS
+from kdlib.imagenet.run import Folders, score_folder, train, transfer
+from kdlib.imagenet.shrinking import damaged, image_names, shrink
+from kdlib.store.artefacts import Store, StoreError
+from kdlib.training.recipe import OPTIMISERS, SCHEDULES
 from kdlib.utils.errors import choose
 
 
@@ -69,8 +81,6 @@ class CostOptions:
 
 def with_settings(options: type, args: Sequence[str]) -> type:
     """`options` and every field of `Settings` and `Machine`, with the defaults of the recipe that the arguments name."""
-    from kdlib.imagenet.config import RECIPES, Machine, Settings
-
     named = re.findall(r"(?:^|\n)--recipe[=\n]([^\n]+)", "\n".join(args))
     with usage():
         fixed = choose("recipe", named[-1], RECIPES) if named else {}
@@ -105,10 +115,6 @@ def imagenet(args: list[str]) -> int:
 @contextmanager
 def _processes(machine: Any) -> Iterator[Any]:
     """This process among those of torchrun. What is wrong with the arguments is said once, by the first of them."""
-    from kdlib.imagenet.distributed import LostRank, world
-    from kdlib.imagenet.loading import UnreadableImage
-    from kdlib.store.artefacts import StoreError
-
     try:
         with world(machine.device, machine.lost_after) as place, usage():
             yield place
@@ -121,8 +127,6 @@ def _processes(machine: Any) -> Iterator[Any]:
 
 
 def _folders(flags: Any) -> Any:
-    from kdlib.imagenet.run import Folders
-
     if not flags.root:
         raise UsageError("--root is missing: the folder that holds train/ and val/")
     return Folders(flags.root, flags.train, flags.val)
@@ -130,9 +134,6 @@ def _folders(flags: Any) -> Any:
 
 def _experiment(args: list[str], name: str, run: Callable[..., dict]) -> int:
     """`train` and `transfer`: the row of one experiment, completed to the schema of all others."""
-    from kdlib.imagenet.config import Machine, Settings
-    from kdlib.store.artefacts import Store
-
     flags: Any = parse(with_settings(TrainOptions, args), args, f"imagenet {name}")
     settings, machine, folders = _part(Settings, flags), _part(Machine, flags), _folders(flags)
     store = Complete(Store(flags.store or None))
@@ -146,11 +147,6 @@ def _experiment(args: list[str], name: str, run: Callable[..., dict]) -> int:
 
 def rules_of(run: Callable, settings: Any) -> str:
     """Digest of the code that decides the outcome: of the engine and of the methods that the settings name."""
-    from kdlib.experiments.rules import digest
-    from kdlib.imagenet.config import METHODS
-    from kdlib.imagenet.networks import NETWORKS
-    from kdlib.training.recipe import OPTIMISERS, SCHEDULES
-
     methods = [METHODS[name][0][settings.method(name)[0]] for name in METHODS]
     networks = [NETWORKS[settings.student], *([NETWORKS[settings.teacher]] if settings.needs_teacher else [])]
     return digest(run, *methods, *networks, OPTIMISERS[settings.optimiser], SCHEDULES[settings.schedule])
@@ -158,8 +154,6 @@ def rules_of(run: Callable, settings: Any) -> str:
 
 def completed(row: dict) -> dict:
     """The row with every column that `Run` has, so that all rows fit into one table: its default where there is none."""
-    from kdlib.experiments.config import Run
-
     return {**asdict(Run()), **row}
 
 
@@ -177,21 +171,14 @@ class Complete:
 
 
 def _train(args: list[str]) -> int:
-    from kdlib.imagenet.run import train
-
     return _experiment(args, "train", train)
 
 
 def _transfer(args: list[str]) -> int:
-    from kdlib.imagenet.run import transfer
-
     return _experiment(args, "transfer", transfer)
 
 
 def _score(args: list[str]) -> int:
-    from kdlib.imagenet.config import Machine, Settings
-    from kdlib.imagenet.run import score_folder
-
     flags: Any = parse(with_settings(ScoreOptions, args), args, "imagenet score")
     settings, machine, folders = _part(Settings, flags), _part(Machine, flags), _folders(flags)
     with _processes(machine) as place:
@@ -204,8 +191,6 @@ def _score(args: list[str]) -> int:
 
 
 def _shrink(args: list[str]) -> int:
-    from kdlib.imagenet.shrinking import damaged, shrink
-
     flags = parse(ShrinkOptions, args, "imagenet shrink")
     if flags.check:
         bad = damaged(Path(flags.target))
@@ -225,10 +210,6 @@ def _shrink(args: list[str]) -> int:
 
 
 def _cost(args: list[str]) -> int:
-    from kdlib.imagenet.costs import Cluster, Plan, measure
-    from kdlib.imagenet.costs import table as costs
-    from kdlib.imagenet.shrinking import image_names
-
     flags = parse(CostOptions, args, "imagenet cost")
     files = [Path(flags.folder, name) for name in list(image_names(Path(flags.folder)))[:500]] if flags.folder else []
     with usage():

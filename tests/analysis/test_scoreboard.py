@@ -12,6 +12,7 @@ import pytest
 
 from kdlib.analysis import claims, reproduction, scoreboard
 from kdlib.analysis.claims import Effect, Verdict
+from kdlib.analysis.claims.verdict import RULE_TEXTS, some
 from kdlib.analysis.plots import scoreboard as plots
 from kdlib.analysis.statistics import Estimate
 from kdlib.analysis.tell import scoreboard as tell
@@ -92,9 +93,11 @@ def test_the_deciding_effect_lies_lowest_from_its_own_threshold() -> None:
     found = verdict(
         "D4", "holds", "", effect("a", 2.0), effect("b", 0.5, threshold=-1.0), effect("c", 1.6, threshold=1.0)
     )
-    least = tell.least(found)
-    assert least is not None and least.where == "c"
-    assert tell.least(verdict("D1", "not measured")) is None
+    lowest = tell.deciding(found)
+    assert lowest is not None and lowest.where == "c"
+    highest = tell.deciding(replace(found, rule=f"at some fraction; {RULE_TEXTS[some]}"))
+    assert highest is not None and highest.where == "a", "where one point is enough, the best one decides"
+    assert tell.deciding(verdict("D1", "not measured")) is None
 
 
 def test_counts() -> None:

@@ -61,17 +61,9 @@ def test_the_printed_command_works_from_any_folder(tmp_path):
     assert min(Image.open(tmp_path / "figures" / "90_dkdp-fig7.png").size) > 100
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (["-p", "figure", "dkdp-fg7"], "did you mean 'dkdp-fig7'"),
-        (["-p", "figure", "md-table13"], "it needs students of ImageNet"),
-        (["-p", "dataset", "cifar100"], "preset smoke is for digits, not for cifar100"),
-    ],
-)
-def test_what_cannot_be_made_is_said_before_any_training(tmp_path, changes, message):
-    done = papermill_in(tmp_path, *changes)
-    assert done.returncode != 0 and message in done.stderr
+def test_what_cannot_be_made_is_said_before_any_training(tmp_path):
+    done = papermill_in(tmp_path, "-p", "figure", "dkdp-fg7")
+    assert done.returncode != 0 and "did you mean 'dkdp-fig7'" in done.stderr
     assert not (tmp_path / "figures").exists()
 
 

@@ -28,6 +28,8 @@ XLABELS = {
     "cost": "images seen in training (thousands)",
 }
 PER_ROW = 3  # panels side by side
+APART = 1.4  # from one tick of f to the next, in panels side by side
+WIDE = 24  # characters of a label of which four do not fit side by side
 LABELLED = 8  # lines that a legend inside the figure can name
 
 
@@ -83,23 +85,30 @@ def _panel(axis: Axes, table: pd.DataFrame, kind: str, order: Sequence[str], nar
             }
             axis.axhline(float(at["mean"].iloc[0]), label=label, **level)
             continue
-        x = [order.index(name) for name in at.x] if order else at.x
-        spread = at.half.fillna(0)
-        axis.errorbar(x, at["mean"], spread, capsize=2, elinewidth=0.8, label=label, **shown)
+        at = at.assign(x=[order.index(name) for name in at.x]).sort_values("x") if order else at
+        axis.errorbar(at.x, at["mean"], at.half.fillna(0), capsize=2, elinewidth=0.8, label=label, **shown)
     _x_axis(axis, found[~found.line.isin(levels)], kind, order, narrow)
 
 
 def _x_axis(axis: Axes, found: pd.DataFrame, kind: str, order: Sequence[str], narrow: bool) -> None:
     if kind == "fraction" and len(found):
-        fraction_axis(axis, found.x, narrow)
-        if narrow or found.x.nunique() > 6:
-            axis.tick_params(axis="x", labelsize=7)
+        fraction_axis(axis, _apart(found.x, APART if narrow else 1.0), narrow)
+        axis.tick_params(axis="x", labelsize=7 if narrow else 8)
         return
     axis.set_xlabel(XLABELS.get(kind, kind))
     if order:
         axis.set_xticks(range(len(order)), order, rotation=30, ha="right", fontsize=7)
     else:
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
+
+
+def _apart(fractions: ArrayLike, factor: float) -> list[float]:
+    """The fractions from the smallest on, without those whose ticks would lie too close to the one before."""
+    shown: list[float] = []
+    for f in np.unique(np.asarray(fractions, dtype=float)):
+        if not shown or f >= factor * shown[-1]:
+            shown.append(float(f))
+    return shown
 
 
 def _legends(figure: Figure, axes: NDArray, panels: Sequence[str], table: pd.DataFrame) -> None:
@@ -111,7 +120,7 @@ def _legends(figure: Figure, axes: NDArray, panels: Sequence[str], table: pd.Dat
         for axis in axes.flat[: len(panels)]:
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
                 named.setdefault(label, handle)
-        columns = 4 if len(named) > 6 else 3
+        columns = 3 if len(named) < 7 or max(map(len, named)) > WIDE else 4
         figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns, fontsize=6.5)
         return
     for axis in axes.flat[: len(panels)]:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from kdlib.analysis.claims import Effect, Verdict, specifications
+from kdlib.analysis.claims.verdict import RULE_TEXTS, some
 from kdlib.analysis.plots.scoreboard import LIMIT, design
 from kdlib.analysis.scoreboard import WORDS, short
 from kdlib.analysis.tell import SEEN, folded, listed, number
@@ -68,10 +69,11 @@ def counts(found: Mapping[str, Mapping[str, Verdict]]) -> str:
     return f"{SEEN}Of {len(specifications())} claims:\n\n{as_table(['rows', *WORDS], rows)}"
 
 
-def least(found: Verdict) -> Effect | None:
-    """The effect that decides a verdict: the one that lies lowest above, or deepest below, its threshold."""
+def deciding(found: Verdict) -> Effect | None:
+    """The effect that a verdict hangs on: the one lowest from its threshold, or the highest where one point is enough."""
     usable = [effect for effect in found.effects if np.isfinite(effect.estimate.mean)]
-    return min(usable, key=lambda effect: effect.estimate.mean - effect.threshold) if usable else None
+    choose = max if found.rule.endswith(RULE_TEXTS[some]) else min
+    return choose(usable, key=lambda effect: effect.estimate.mean - effect.threshold) if usable else None
 
 
 def unfolded(claim: str, verdicts: Mapping[str, Mapping[str, Verdict]], table: pd.DataFrame) -> str:
