@@ -87,7 +87,7 @@ def find(name: str) -> Path:
 
 def figures_by_hand() -> Path:
     """Where a template that somebody starts writes its figures: `$KDLIB_FIGURES` if set, else beside the lessons' own."""
-    return paths.figures() if "KDLIB_FIGURES" in os.environ else runs()
+    return paths.drawn()
 
 
 def say(line: str) -> None:

@@ -53,3 +53,11 @@ def store() -> Path:
 def figures() -> Path:
     """Where running lessons write figures: `$KDLIB_FIGURES` if set, else `figures/`."""
     return Path(os.environ.get("KDLIB_FIGURES", root() / "figures")).expanduser()
+
+
+def drawn() -> Path:
+    """Where a figure that is drawn now goes: `$KDLIB_FIGURES`, which the lessons' runner sets, else `figures/runs/`.
+
+    So a notebook that is run by hand, with whatever preset, never writes over the figures of the lessons as written.
+    """
+    return figures() if "KDLIB_FIGURES" in os.environ else figures() / "runs"

@@ -50,11 +50,12 @@ def use() -> None:
 
 
 def save(figure: Figure, name: str, folder: str | Path | None = None) -> Path:
-    """Write `name.svg` and `name.png` (150 dpi, 256 colours) into `folder` (default `figures/`); returns the svg path.
+    """Write `name.svg` and `name.png` (150 dpi, 256 colours) into `folder`; returns the svg path.
 
+    By default the folder is the one that the lessons' runner has set, else `figures/runs/`.
     Each file is written under another name first and then renamed, so that a reader never meets half a figure.
     """
-    folder = Path(folder) if folder is not None else paths.figures()
+    folder = Path(folder) if folder is not None else paths.drawn()
     folder.mkdir(parents=True, exist_ok=True)
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
