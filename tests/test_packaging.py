@@ -199,3 +199,13 @@ def test_readme_links_lead_somewhere(readme):
 def test_readme_lists_every_lesson(readme):
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert path.name in readme, path.name
+
+
+def test_readme_says_of_each_lesson_what_the_site_says() -> None:
+    from kdlib.course.overview import OVERVIEW
+
+    readme = (ROOT / "README.md").read_text()
+    assert set(OVERVIEW) == {path.stem for path in (ROOT / "notebooks").glob("[01]*.ipynb")}
+    for lesson, (sentence, picture) in OVERVIEW.items():
+        assert f"{lesson}.ipynb) | {sentence} |" in readme and f"figures/{picture}.png" in readme, lesson
+        assert (ROOT / "figures" / f"{picture}.png").is_file()

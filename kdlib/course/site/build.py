@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from kdlib.course import lessons, notebooks
+from kdlib.course.overview import OVERVIEW
 from kdlib.course.site import front, reference
 from kdlib.course.site.cells import Prose, first_picture, rendered, sanitised
 from kdlib.course.site.pages import SITE, Around, filled, page
@@ -99,10 +101,18 @@ def _lesson(outcome: Outcome, links: Links) -> Lesson:
         body = f'<h1>{html.escape(title)}</h1><p class="failed">{html.escape(outcome.error)}</p>'
     else:
         body = rendered(nb, prose)
-    picture = None if outcome.error else first_picture(nb)
+    sentence, figure = OVERVIEW.get(task.source.stem, (question(nb), ""))
+    picture = None if outcome.error else _picture(task.folder / f"{figure}.png") or first_picture(nb)
     if picture and not picture[1]:
         picture = picture[0], f"Picture of the lesson {title}"
-    return Lesson(f"{task.source.stem}.html", title, question(nb), body, prose.headings, picture, outcome.error)
+    return Lesson(f"{task.source.stem}.html", title, Markup(sentence), body, prose.headings, picture, outcome.error)
+
+
+def _picture(file: Path) -> tuple[str, str] | None:
+    """(data address, no alternative text) of a figure that the lesson wrote."""
+    if not file.is_file():
+        return None
+    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}", ""
 
 
 def question(nb: Any) -> Markup:
