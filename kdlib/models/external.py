@@ -45,7 +45,7 @@ class External(Network):
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, K)."""
         out: Any = self.net(x)
-        return out if isinstance(out, Tensor) else out[0]  # auxiliary outputs of some networks in training
+        return out[0] if isinstance(out, tuple | list) else out  # auxiliary outputs of some networks in training
 
     def features(self, x: Tensor, preact: bool = False) -> Features:
         """Embedding (the classifier's input) and logits; ValueError when the maps are read or there is no classifier."""

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
+from torch.fx.proxy import TraceError
 
 from kdlib.data.augment import AUGMENTATIONS, apply_views, normalise
 from kdlib.data.datasets import Dataset
@@ -61,7 +62,10 @@ class LogitCache:
     @functools.cached_property
     def model(self) -> nn.Module:
         """A copy of the teacher with its batch norms folded into its convolutions, made when it is first asked."""
-        return fuse(self.teacher)
+        try:
+            return fuse(self.teacher)
+        except (TraceError, TypeError, RuntimeError, AttributeError):  # a network that decides by its input: as it is
+            return self.teacher
 
     def __call__(self, ids: Tensor, view_ids: Tensor) -> Tensor:
         if self.file is not None and self.device.type == "cuda" and self._fits_the_device():

@@ -18,6 +18,7 @@ from kdlib.data.augment import AUGMENTATIONS, apply_views, normalise
 from kdlib.data.datasets import load
 from kdlib.losses.logits import soft_kl
 from kdlib.models import build
+from kdlib.models.external import External
 from kdlib.store.artefacts import Store
 from kdlib.training import logit_cache
 from kdlib.training.logit_cache import LogitCache, cache_folder
@@ -270,3 +271,27 @@ def test_a_full_disk_stops_the_caches_growth_and_nothing_else(tmp_path, monkeypa
     cache = LogitCache(model, data, "none", tmp_path)
     torch.testing.assert_close(cache(ids, views), fresh, rtol=1e-3, atol=1e-3)
     assert "the disk is nearly full" in caplog.text and (tmp_path / "logits").stat().st_size == 0
+
+
+class Deciding(nn.Module):
+    """A network whose way depends on its input, which cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 8 * 8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.head(x.flatten(1))
+        return logits if float(logits.detach().sum()) > 1e9 else 2 * logits
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:squeezenet1_1", "deciding"])
+def test_networks_of_other_libraries_answer_the_same(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    foreign = External(Deciding(), name) if name == "deciding" else build(name, CLASSES, 3, 32, seed=1)
+    data = DATA if name == "deciding" else dataclasses.replace(DATA, train_x=DATA.train_x.repeat(1, 1, 4, 4))
+    cache = LogitCache(foreign.eval(), data, "none", tmp_path)
+    ids = torch.arange(len(data.train_y))
+    with torch.no_grad():
+        wanted = foreign(normalise(data.train_x, data.mean, data.std))
+    torch.testing.assert_close(cache(ids, torch.zeros_like(ids)), wanted, rtol=2e-3, atol=2e-3)
