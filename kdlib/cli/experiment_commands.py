@@ -95,7 +95,11 @@ def run(args: list[str]) -> int:
         print(json.dumps(row))
     else:
         chosen = [name for name, value in asdict(Run()).items() if row[name] not in (value, [])]
-        print(table([{"": name, " ": row[name]} for name in (*chosen, *RESULTS) if name in row]).lstrip("\n "))
+        print(
+            table([{"": name, " ": row[name]} for name in dict.fromkeys([*chosen, *RESULTS]) if name in row]).lstrip(
+                "\n "
+            )
+        )
     if row["status"] != "ok":
         raise Failed(f"the training diverged: its loss is not finite; lower --lr (it was {row['lr']:g})")
     return 0
