@@ -109,4 +109,10 @@ def _warn_of_ties(r: Run, scores: np.ndarray) -> None:
     _, counts = np.unique(scores, return_counts=True)
     if counts.max() > len(scores) / 2:
         share = 100 * counts.max() / len(scores)
-        log.warning("scorer %s gives one score to %.0f%% of the samples; ties are drawn at random", r.scorer, share)
+        _warn_once(f"scorer {r.scorer} gives one score to {share:.0f}% of the samples; ties are drawn at random")
+
+
+@functools.lru_cache(maxsize=256)
+def _warn_once(text: str) -> None:
+    """A process says each warning once, however many runs it concerns."""
+    log.warning("%s", text)
