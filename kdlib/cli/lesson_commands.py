@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdlib.analysis.tell.reproduction import every_figure
 from kdlib.cli.arguments import Failed, UsageError, assignments, note, option, parse, usage
 from kdlib.course import copies, lessons, notebooks, suite
-from kdlib.course.site import write_site
-from kdlib.course.site.grid import write_index
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
 
@@ -83,6 +80,8 @@ def _grid(found: list[str], flags: LessonOptions) -> int:
     outcomes = suite.run_tasks(
         everything, workers=flags.workers or None, cluster=flags.cluster or None, force=flags.force
     )
+    from kdlib.course.site.grid import write_index
+
     for folder in dict.fromkeys(task.notebook.parent for task in everything):
         note(f"index: {write_index([o for o in outcomes if o.task.notebook.parent == folder], folder)}")
     return _finish(outcomes)
@@ -161,11 +160,15 @@ def figures(args: list[str]) -> int:
     """`python -m kdlib figures`."""
     flags = parse(FiguresOptions, args, "figures")
     if flags.list:
+        from kdlib.analysis.tell.reproduction import every_figure
+
         print(every_figure())
         return 0
     with usage():
         copies.at_hand(note)
         outcomes = suite.run_all(preset=flags.preset or None, workers=flags.workers or None, force=flags.force)
+    from kdlib.course.site import write_site
+
     note(f"site: {write_site(outcomes, paths.figures() / 'site')}")
     return _finish(outcomes)
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdlib.course import notebooks
 from kdlib.course.execution import Job, LessonError, Stalled
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
@@ -115,6 +114,8 @@ def run_lesson(
     LessonError if a cell fails or the kernel dies: the notebook so far then lies beside `out` as
     `*.failed.ipynb`, and neither `out` nor the figures have been touched.
     """
+    from kdlib.course import notebooks
+
     source = find(name)
     nb = notebooks.read(source)
     given = given_parameters(nb, parameters or {}, preset)
@@ -145,6 +146,8 @@ def _executed(job: Job, preset: str | None, figures: Path) -> tuple[Any, tuple[s
 
 def given_parameters(nb: Any, parameters: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
     """The parameters that differ from the notebook's own, checked; with `preset` where the notebook has one."""
+    from kdlib.course import notebooks
+
     declared = notebooks.parameters(nb)
     given = notebooks.check_parameters(parameters, declared)
     if preset is not None and "preset" in declared:

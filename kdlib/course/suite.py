@@ -19,7 +19,6 @@ from typing import Any
 
 from kdlib.course import lessons, notebooks
 from kdlib.course.lessons import LessonError, say
-from kdlib.experiments.backends import _client
 from kdlib.utils import paths
 from kdlib.utils.files import write_whole
 
@@ -177,6 +176,8 @@ def _executor(workers: int, cluster: Any) -> Iterator[Callable[[Task], Future]]:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             yield lambda task: pool.submit(work, task)
     else:
+        from kdlib.experiments.backends import _client
+
         with _client(cluster, workers) as client:
             pool = client.get_executor(pure=False, retries=2)
             yield lambda task: pool.submit(work, task)
