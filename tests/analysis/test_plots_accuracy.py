@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib.figure import Figure
 
 from kdlib.analysis import claims as verdicts
 from kdlib.analysis import effects, statistics
 from kdlib.analysis.plots import accuracy as plots
-from kdlib.analysis.plots.style import MAX_SIZE, PALETTE, SCORER_COLOURS
+from kdlib.analysis.plots.style import PALETTE, SCORER_COLOURS
 from kdlib.utils import paths
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
+from tests.analysis.figures import check
 
 
 def runs(
@@ -44,15 +35,6 @@ def runs(
             for s in range(seeds)
         ]
     )
-
-
-def check(figure: Figure) -> None:
-    assert tuple(figure.get_size_inches()) <= MAX_SIZE and figure.get_size_inches()[1] <= MAX_SIZE[1]
-    figure.canvas.draw()
-    axes = figure.axes
-    assert all(axis.get_xlabel() for axis in axes)
-    assert axes[0].get_ylabel()
-    assert all("(" in axis.get_xlabel() for axis in axes), "with units"
 
 
 def legend_texts(figure: Figure) -> list[str]:

@@ -1,18 +1,10 @@
 """Figures of transformers, regression and teachers show their tables."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 
 from kdlib.analysis.plots import beyond as plots
 from kdlib.analysis.statistics import Interval
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def labelled(figure):

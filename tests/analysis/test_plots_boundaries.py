@@ -1,6 +1,5 @@
 """Figures of decision boundaries show their tables."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,12 +7,6 @@ import torch
 
 from kdlib.analysis import boundaries
 from kdlib.analysis.plots import boundaries as plots
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def labelled(figure):

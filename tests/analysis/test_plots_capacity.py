@@ -3,17 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 
 from kdlib.analysis.plots import capacity as plots
 
 SIZES = {"small": 100, "own": 1000, "other": 3000, "large": 10_000}
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def points(**columns: object) -> pd.DataFrame:

@@ -1,20 +1,12 @@
 """Figures of costs: what is drawn is what was counted."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 
 from kdlib.analysis.costs import Cost
 from kdlib.analysis.plots import costs as plots
 
 PLAIN = Cost(1000, 0, 0, 0)
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def test_a_line_for_each_method_and_the_level() -> None:

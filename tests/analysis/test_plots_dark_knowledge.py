@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib.figure import Figure
 
 from kdlib.analysis import calibration, classes
@@ -17,12 +13,6 @@ from kdlib.utils import paths
 from tests.analysis.test_calibration import predictions
 from tests.analysis.test_classes import grouped
 from tests.analysis.test_plots_accuracy import legend_texts
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def check(figure: Figure) -> None:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 
 from kdlib.analysis import kd_weight
 from kdlib.analysis.plots import kd_weight as plots
 from kdlib.analysis.plots.style import MAX_SIZE
 from tests.analysis.test_kd_weight import FRACTIONS, made_up, peaked
 from tests.analysis.test_plots_accuracy import legend_texts
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def test_slopes_are_drawn_for_each_teacher() -> None:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib.figure import Figure
 
 from kdlib.analysis import loss_effects
 from kdlib.analysis.plots import losses as plots
 from kdlib.analysis.plots.style import MAX_SIZE
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def check(figure: Figure) -> None:

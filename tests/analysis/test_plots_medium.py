@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib.figure import Figure
 
 from kdlib.analysis.plots import medium as plots
-from kdlib.analysis.plots.style import MAX_SIZE
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
-
-
-def check(figure: Figure) -> None:
-    width, height = figure.get_size_inches()
-    assert width <= MAX_SIZE[0] and height <= MAX_SIZE[1]
-    figure.canvas.draw()
-    panels = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
-    assert all("(" in axis.get_xlabel() for axis in panels) and panels[0].get_ylabel()
+from tests.analysis.figures import check
 
 
 def found(column: str, names: list, half: float = 1.0, n: int = 5) -> pd.DataFrame:

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
-from matplotlib.figure import Figure
 
 from kdlib.analysis.plots import noise as plots
-from kdlib.analysis.plots.style import MAX_SIZE
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
-
-
-def check(figure: Figure) -> None:
-    assert tuple(figure.get_size_inches()) <= MAX_SIZE
-    figure.canvas.draw()
-    assert all("(" in axis.get_xlabel() for axis in figure.axes) and figure.axes[0].get_ylabel()
+from tests.analysis.figures import check
 
 
 def test_learning_draws_percent() -> None:

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pytest
-from matplotlib.figure import Figure
 
 from kdlib.analysis.plots import random_or_medium as plots
-from kdlib.analysis.plots.style import MAX_SIZE
 from kdlib.analysis.statistics import Interval
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
-
-
-def check(figure: Figure) -> None:
-    width, height = figure.get_size_inches()
-    assert width <= MAX_SIZE[0] and height <= MAX_SIZE[1]
-    figure.canvas.draw()
-    assert all("(" in axis.get_xlabel() for axis in figure.axes) and figure.axes[0].get_ylabel()
+from tests.analysis.figures import check
 
 
 def test_pairs_has_a_line_each_coloured_by_the_winner() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,12 +12,6 @@ from kdlib.analysis.plots import start
 from kdlib.analysis.plots.style import MAX_SIZE, SCORER_COLOURS
 
 CLASSES = tuple("0123456789")
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def images(count: int, channels: int = 1) -> np.ndarray:
