@@ -25,6 +25,8 @@ def test_each_value_has_a_button_a_picture_and_a_rule() -> None:
     assert page.count('type="radio"') == page.count("<img") == 3
     assert re.findall(r'id="(\S+)" checked', page) == ["frames-centre-2"]
     assert ".frames-centre #frames-centre-1:checked ~ .frames-centre-1" in page
+    hidden = [tag for tag in re.findall(r"<img[^>]*>", page) if 'style="display:none"' in tag]
+    assert len(hidden) == 2 and not any('class="frames-centre-2"' in tag for tag in hidden), "where styles are dropped"
     assert "<script" not in page and " on" not in re.sub(r"base64,[^\"]*", "", page).lower()
     pictures = [Image.open(io.BytesIO(base64.b64decode(p))) for p in re.findall(r"base64,([^\"]+)", page)]
     assert len({picture.tobytes() for picture in pictures}) == 3, "frames differ"

@@ -1,7 +1,8 @@
 """A slider that needs neither a kernel nor a script: frames drawn beforehand, one radio button for each.
 
 The arrow keys move between radio buttons of one group, and a style sheet shows the frame of the one that is chosen,
-so the same output works in a notebook, in the report and in any other page.
+so the same output works in a notebook, on the site and in any other page. JupyterLab drops style sheets from a notebook
+that it does not trust yet; there the first frame stands alone, since the others are also hidden by their own attribute.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ def slider(
             f'<input type="radio" name="{group}" id="{group}-{k}"{" checked" if k == start else ""} '
             f'aria-label="{text}"><label for="{group}-{k}">{value:g}</label>'
         )
-        pictures.append(f'<img class="{group}-{k}" alt="{text}" src="{frame(figure, colours)}">')
+        hidden = "" if k == start else ' style="display:none"'
+        pictures.append(f'<img class="{group}-{k}" alt="{text}"{hidden} src="{frame(figure, colours)}">')
         rules.append(f".{group} #{group}-{k}:checked ~ .{group}-{k}")
         plt.close(figure)
     style = (
-        f"<style>.{group} img {{ display: none; max-width: 100% }} {', '.join(rules)} {{ display: block }} "
+        f"<style>.{group} img {{ display: none !important; max-width: 100% }} "
+        f"{', '.join(rules)} {{ display: block !important }} "
         f".{group} label {{ margin-right: .4em }}</style>"
     )
     page = f'{style}<div class="{group}">{html.escape(name)}: {"".join(buttons)}{"".join(pictures)}</div>'
