@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kdlib.data.augment import normalise
 from kdlib.data.datasets import Dataset
+from kdlib.utils import progress
 from kdlib.utils.devices import forward_batch
 
 
@@ -28,12 +29,14 @@ def predict(
     device = device or next(model.parameters()).device
     was_training = model.training
     model.eval()
-    parts = []
-    for part in x.split(batch or forward_batch(x, device)):
-        images = normalise(part.to(device), data.mean, data.std)
-        if members > 1:
-            images = images[None].expand(members, *images.shape)
-        parts.append(model(images).float())
+    parts: list[Tensor] = []
+    with progress.line() as line:
+        for part in x.split(batch or forward_batch(x, device)):
+            line.say(f"evaluating, {len(parts)} batches done")
+            images = normalise(part.to(device), data.mean, data.std)
+            if members > 1:
+                images = images[None].expand(members, *images.shape)
+            parts.append(model(images).float())
     model.train(was_training)
     return torch.cat(parts, dim=-2)
 

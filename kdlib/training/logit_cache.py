@@ -25,6 +25,7 @@ from torch.fx.proxy import TraceError
 
 from kdlib.data.augment import AUGMENTATIONS, apply_views, normalise
 from kdlib.data.datasets import Dataset
+from kdlib.utils import progress
 
 CHUNK = {"cpu": 64, "cuda": 1024}  # images in a teacher forward, always: a logit does not depend on who asked beside it
 PAGE, ROOM = 4096, 2**26  # bytes: what one entry of a sparse file may take, and what is always left on the disk
@@ -115,13 +116,16 @@ class LogitCache:
         Students in step ask for the same entries at the same time: what another process has filled meanwhile is left to
         it, so that each computes its share. The order changes no value.
         """
-        for start in np.random.default_rng(os.getpid()).permutation(range(0, len(places), self.chunk)):
-            part = places[start : start + self.chunk]
-            part = part[~file.read(part)[1]]
-            if len(part) and not file.write(
-                part, self._forward(part // self.views, part % self.views).numpy().astype(np.float16)
-            ):
-                return
+        starts = np.random.default_rng(os.getpid()).permutation(range(0, len(places), self.chunk))
+        with progress.line() as line:
+            for done, start in enumerate(starts):
+                line.say(f"teacher's logits {done / len(starts):.0%}")
+                part = places[start : start + self.chunk]
+                part = part[~file.read(part)[1]]
+                if len(part) and not file.write(
+                    part, self._forward(part // self.views, part % self.views).numpy().astype(np.float16)
+                ):
+                    return
 
     @torch.inference_mode()
     def _forward(self, rows: np.ndarray, views: np.ndarray) -> Tensor:

@@ -31,18 +31,24 @@ _innermost: ContextVar[Line | None] = ContextVar("kdlib_progress", default=None)
 
 
 class Line:
-    """The text of one piece of work; what is inside it adds its own behind."""
+    """The text of one piece of work; what is inside it adds its own behind. It is shown at most twice a second."""
 
     def __init__(self, show: Show) -> None:
-        self.show, self.text = show, ""
+        self.show, self.text, self.shown = show, "", time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the next text would be shown: short work need not even word it."""
+        return time.monotonic() - self.shown >= REFRESH
 
     def say(self, text: str, milestone: bool = False) -> None:
-        """This work's own text; a log shows a milestone, such as a finished run, sooner than the way to it."""
+        """This work's own text; a milestone, such as a finished run, is shown at once, and sooner in a log."""
         self.text = text
-        self.show(text, milestone)
+        if milestone or self.due():
+            self.shown = time.monotonic()
+            self.show(text, milestone)
 
     def detail(self, text: str, milestone: bool = False) -> None:
-        """The text of the work inside."""
+        """The text of the work inside, whose milestones are none of this work's."""
         self.show(" · ".join(part for part in (self.text, text) if part), False)
 
 
@@ -83,14 +89,13 @@ class Epochs:
 
     def __init__(self, line: Line, first: int, total: int) -> None:
         self.line, self.first, self.total, self.loss = line, first, total, ""
-        self.began = self.said = time.monotonic()
+        self.began = time.monotonic()
 
     def step(self, epoch: int, share: float) -> None:
-        """In epoch number `epoch` (from 0) a `share` of the steps is done; speaks at most twice a second."""
-        now = time.monotonic()
-        if now - self.said >= REFRESH:
-            self.said, done = now, epoch + share
-            left = (now - self.began) / (done - self.first) * (self.total - done)
+        """In epoch number `epoch` (from 0) a `share` of the steps is done."""
+        if self.line.due():
+            done = epoch + share
+            left = (time.monotonic() - self.began) / (done - self.first) * (self.total - done)
             self.line.say(f"epoch {epoch + 1}/{self.total} ({share:.0%}){self.loss}, {clock(left)} left")
 
     def epoch(self, loss: float) -> None:

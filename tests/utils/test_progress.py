@@ -36,7 +36,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_inner_work_stands_behind_outer() -> None:
+def test_inner_work_stands_behind_outer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
     said: list[str] = []
     with progress.shown_by(lambda text, milestone: said.append(text)), progress.line() as outer:
         outer.say("1 of 2 runs")
@@ -44,6 +45,18 @@ def test_inner_work_stands_behind_outer() -> None:
             inner.say("epoch 1/3")
         outer.say("2 of 2 runs")
     assert said == ["1 of 2 runs", "1 of 2 runs · epoch 1/3", "2 of 2 runs"]
+
+
+def test_a_line_is_shown_twice_a_second_and_a_milestone_at_once(clock: list[float]) -> None:
+    said: list[str] = []
+    line = progress.Line(lambda text, milestone: said.append(text))
+    for tenth in range(21):
+        clock[0] = tenth / 10
+        line.say(f"at {tenth / 10:g} s")
+    line.say("a run is done", milestone=True)
+    assert said == ["at 0.5 s", "at 1 s", "at 1.5 s", "at 2 s", "a run is done"]
+    line.say("too soon"), line.detail("inside")
+    assert said[-1] == "too soon · inside", "what was not shown alone stands before the inner text"
 
 
 def test_a_log_is_throttled_and_gets_milestones_sooner(clock: list[float], capsys: pytest.CaptureFixture) -> None:
