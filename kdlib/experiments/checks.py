@@ -10,7 +10,15 @@ import torch
 from kdlib.data.core import Dataset
 from kdlib.data.tables import read_kept
 from kdlib.experiments.config import Run
-from kdlib.experiments.fingerprint import dataset_of, describe, needed_signals, needs_teacher, rule_of, scored_runs
+from kdlib.experiments.fingerprint import (
+    dataset_of,
+    describe,
+    file_digest,
+    needed_signals,
+    needs_teacher,
+    rule_of,
+    scored_runs,
+)
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES
 from kdlib.models import build
 from kdlib.models.weights import load_foreign
@@ -35,8 +43,7 @@ def check(r: Run) -> None:
     if r.kept_file or r.teacher_file or r.method("scorer")[0] == "released":
         describe(r)  # reads these files
     if r.teacher_file and needs_teacher(r):
-        network = build(r.teacher, data.num_classes, data.image_shape[0], data.image_shape[1:])
-        load_foreign(network, r.teacher_file)
+        _check_weights(r.teacher_file, file_digest(r.teacher_file), r.teacher, data.num_classes, data.image_shape)
     if r.kept_file:
         read_kept(r.kept_file, data)
     elif "labels" in rule_of(r).arguments and r.class_balanced is not False and not data.is_regression:
@@ -76,6 +83,12 @@ def _check_network(name: str, num_classes: int, image_shape: tuple[int, int, int
         raise ValueError(
             f"{name} takes square images and these are {height}x{width}; choose folder:PATH@{height} or another network"
         ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _check_weights(file: str, content: str, name: str, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+    """Once for each content of the file, however many runs of a sweep have it."""
+    load_foreign(build(name, num_classes, image_shape[0], image_shape[1:]), file)
 
 
 def _check_memory(r: Run, data: Dataset) -> None:

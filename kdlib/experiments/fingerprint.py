@@ -175,11 +175,19 @@ def _released_table(content: str, file: Path, data: Dataset, options: tuple) -> 
 
 
 def file_digest(name: str) -> str:
-    """SHA-256 of a file's content; ValueError where it cannot be read."""
+    """SHA-256 of a file's content, read again when it has changed; ValueError where it cannot be read."""
+    path = Path(name).expanduser()
     try:
-        return hashlib.sha256(Path(name).expanduser().read_bytes()).hexdigest()
+        about = path.stat()
+        return _content_digest(path.resolve(), about.st_mtime_ns, about.st_size)
     except OSError as problem:
         raise ValueError(f"{name} cannot be read: {problem.strerror}; give the path of a file") from problem
+
+
+@functools.lru_cache(maxsize=64)
+def _content_digest(path: Path, changed: int, size: int) -> str:
+    """A sweep asks for the same file once for each of its runs; when it was changed and its size tell whether it is."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 # -- descriptions
