@@ -80,6 +80,7 @@ def laptop() -> list[Group]:
     random = {"seed": paired_seeds(6), "loss": kd(0.5, 1.0)}
     return [
         Group("DKDP Fig. 4, random", {"fraction": values("fraction", 0.1, 0.05, 0.3), **random}, PRUNINGS["random"]),
+        Group("All data without KD", {"seed": values("seed", 0, 1, 2)}, {"fraction": 1.0, **NO_KD}),
         Group("DKDP Fig. 4, f = 0.1", {"seed": paired_seeds(4), **fig4}, {"fraction": 0.1}),
         Group("DKDP Fig. 4, f = 0.05", {"seed": paired_seeds(4), **fig4}, {"fraction": 0.05}),
         Group("DKDP Fig. 4, f = 0.3", {"seed": paired_seeds(4), **fig4}, {"fraction": 0.3}),
