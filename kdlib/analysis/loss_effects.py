@@ -15,21 +15,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.statistics import Estimate, estimate, holm, paired, tidy
+from kdlib.experiments.groups import TABLE_1
 from kdlib.losses import FEATURE_LOSSES
 
 PLAIN_ALPHA = 2.0  # KD weight of the student that every other one is compared with
-TABLE_1 = (
-    "fitnets",
-    "ab",
-    "at",
-    "ft",
-    "fsp",
-    "nst",
-    "pkt",
-    "rkd",
-    "sp",
-    "vid",
-)  # losses added to KD in the paper's Table 1
 COLUMNS = ["feature_loss", "beta", "fraction", "mean", "half", "n", "p", "p_holm"]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from kdlib.analysis.reproduction.costs import cost_of
 from kdlib.cli.arguments import Failed, note, option, parse, table, usage
 from kdlib.experiments import study as studies
+from kdlib.experiments.config import Run
 from kdlib.experiments.grid import SweepError
+from kdlib.experiments.groups import STUDIES
 from kdlib.store.artefacts import Store, StoreError
 from kdlib.utils.errors import choose
 
@@ -16,32 +20,46 @@ from kdlib.utils.errors import choose
 class StudyOptions:
     """A whole table of the papers. Runs whose rows are committed are not trained again; a stopped study goes on.
 
-    `laptop` is CIFAR-100 with ResNet-20 on a CPU, about 10 minutes a run; `paper` is the papers' recipe, for a GPU.
+    `laptop` is CIFAR-100 with ResNet-20 on a CPU, `paper` the papers' recipe on a GPU; without a name all are listed.
     """
 
-    name: str = option("", "laptop, paper or smoke; empty: how far each of them is")
+    name: str = option("", "empty: how far each study is; else one of: " + ", ".join(STUDIES))
     workers: int = option(1, "runs at a time, one process of one thread each")
     at_most: int = option(0, "stop after so many runs; 0: when all are done")
     teachers: bool = option(False, "train the teachers only")
     ship: str = option("", "write trained teachers to data/teachers, with this commit on their cards")
-    status: bool = option(False, "say how far the study is, and train nothing")
+    status: bool = option(False, "say how far the study is and what the rest will cost, and train nothing")
 
 
 def study(args: Sequence[str]) -> int:
     """`python -m kdlib study`."""
     flags = parse(StudyOptions, args, "study", positional=["name"])
     with usage():
-        names = [flags.name] if flags.name else list(studies.STUDIES)
+        names = [flags.name] if flags.name else list(STUDIES)
         for name in names:
-            choose("study", name, studies.STUDIES)
-    if flags.status or not flags.name:
-        for name in names:
-            print(table([{"study": name, **line} for line in studies.status(name)]))
+            choose("study", name, STUDIES)
+    if not flags.name:
+        print(table([{"study": name, **line} for name in names for line in studies.status(name)]))
+        return 0
+    if flags.status:
+        print(table(list(_status(flags.name, Store()))))
+        note("hours of one process; those to come are estimated, with the teachers and scores that are missing")
         return 0
     try:
         return _carry_out(flags)
     except (SweepError, StoreError, OSError, RuntimeError) as problem:
         raise Failed(str(problem)) from problem
+
+
+def _status(name: str, store: Store) -> Iterator[dict[str, Any]]:
+    """The lines of `studies.status`, each with the hours that its missing runs will take after those before it."""
+    missing, known = studies.missing(name), studies.committed(name).values()
+    before, waiting = 0.0, list[Run]()
+    for line in studies.status(name):
+        waiting += [r for r, group in missing.items() if group == line["group"]]
+        hours = cost_of(waiting, known, store).seconds / 3600
+        yield {**line, "hours to come": round(hours - before, 2)}
+        before = hours
 
 
 def _carry_out(flags: StudyOptions) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -69,7 +70,7 @@ def cost_of(missing: Sequence[Run], known: Iterable[Mapping[str, Any]], store: S
     """The cost of the missing runs; `known` are rows whose rates count. Trains nothing and downloads nothing."""
     found = Cost(students=len(missing))
     for r in missing:
-        found.add(r.student, r.epochs * r.fraction * SHAPES[r.dataset][0])
+        found.add(r.student, r.epochs * (1 if r.budget == "steps" else r.fraction) * SHAPES[r.dataset][0])
     for runs, r in _new_teachers(missing, store):
         found.teachers += len(runs.seeds)
         found.add(runs.model, len(runs.seeds) * runs.recipe.epochs * SHAPES[r.dataset][0])
@@ -140,4 +141,5 @@ def _trial(model: str, dataset: str, device: str, batch: int = 64) -> float:
     net = build(model, classes, shape[0], shape[1:]).to(where)
     x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(where)
     labels = torch.arange(batch, device=where) % classes
-    return batch * rate(training_step(net, x, labels), PROBE_SECONDS, where)
+    clock = time.thread_time if where.type == "cpu" else time.perf_counter  # other work on the machine does not count
+    return batch * rate(training_step(net, x, labels), PROBE_SECONDS, where, clock)

@@ -13,7 +13,7 @@ from kdlib.analysis.reproduction.settings import Place, Setting
 from kdlib.analysis.tables import pruning_name
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import needs_teacher
-from kdlib.experiments.study import NO_KD, Fields, Group, kd, values
+from kdlib.experiments.groups import NO_KD, Fields, Group, kd, values
 
 ALPHA, TAU = 0.5, 4.0  # the paper's usual KD weight and temperature
 KD, NO = ", KD", ", no KD"

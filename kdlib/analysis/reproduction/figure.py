@@ -10,7 +10,7 @@ import pandas as pd
 
 from kdlib.analysis.reproduction.settings import Place, Setting
 from kdlib.experiments.config import Run
-from kdlib.experiments.study import Group
+from kdlib.experiments.groups import Group
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from kdlib.analysis.reproduction.figure import PaperFigure, by_name
 from kdlib.analysis.reproduction.settings import Place, Setting
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import needs_teacher
-from kdlib.experiments.study import NO_KD, Fields, Group, values
+from kdlib.experiments.groups import NO_KD, Fields, Group, values
 
 KD: Fields = {"loss": "kd", "alpha": 0.9}  # the paper writes CE weight 0.1; on ImageNet CE 0.5 and KD 0.9
 CIFAR, IMAGENET = ("cifar100",), ("imagenet",)

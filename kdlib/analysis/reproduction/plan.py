@@ -15,8 +15,9 @@ from kdlib.analysis.reproduction.settings import NO_TEACHER, Place, Setting, tea
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import describe
 from kdlib.experiments.grid import sweep_runs
+from kdlib.experiments.groups import STUDIES
 from kdlib.experiments.run import run
-from kdlib.experiments.study import STUDIES, committed, identity
+from kdlib.experiments.study import committed, identity
 from kdlib.store.artefacts import Store
 
 COLUMNS = ["panel", "line", "x", "seed", "teacher_id", "value"]

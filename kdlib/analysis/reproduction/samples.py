@@ -17,9 +17,9 @@ from kdlib.analysis.plots.accuracy import predictions
 from kdlib.analysis.reproduction.settings import Place, Setting
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import dataset_of, needs_teacher
+from kdlib.experiments.groups import NO_KD, Fields, Group, kd
 from kdlib.experiments.run import load_student, load_teacher
 from kdlib.experiments.samples import sample_scores
-from kdlib.experiments.study import NO_KD, Fields, Group, kd
 from kdlib.losses import RESHAPES, class_std
 from kdlib.losses.reshape import row_std
 from kdlib.training.evaluate import predict

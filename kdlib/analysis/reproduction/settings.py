@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from kdlib.data import datasets
 from kdlib.experiments.config import PRESETS, Run
 from kdlib.experiments.fingerprint import needs_scores, needs_teacher, scorer_of
-from kdlib.experiments.study import STUDIES, Fields, Group, values
+from kdlib.experiments.groups import STUDIES, Fields, Group, values
 from kdlib.models import MODELS, build, parameters_count
 from kdlib.utils.errors import choose
 
