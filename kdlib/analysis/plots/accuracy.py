@@ -96,14 +96,16 @@ def line_keys(table: pd.DataFrame, alphas: Mapping[float, tuple[str, str]], coun
 STYLES = {0.5: ("-", "with KD"), 0.0: ("--", "without KD")}
 
 
-def accuracy_vs_fraction(table: pd.DataFrame, full: Interval | None, alpha: float = 0.5) -> Figure:
-    """The main result: accuracy against f with KD (solid) and without (dashed); dashed grey: all data, no KD (if measured)."""
+def accuracy_vs_fraction(
+    table: pd.DataFrame, full: Interval | None, alpha: float = 0.5, full_name: str = "all data, no KD"
+) -> Figure:
+    """The main result: accuracy against f with KD (solid) and without (dashed); dashed grey: the level `full`, if known."""
     figure, axis = plt.subplots(figsize=(6, 3.5))
     curves(axis, table, {alpha: "-", 0.0: "--"})
     if full is not None:
         axis.axhline(full.mean, color=GREY, ls=(0, (6, 3)), lw=1.2)
         place: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "color": "#666666", "fontsize": 8}
-        axis.annotate(f"all data, no KD: {full.mean:.1f}% (n = {full.n})", (table.fraction.min(), full.mean), **place)
+        axis.annotate(f"{full_name}: {full.mean:.1f}% (n = {full.n})", (table.fraction.min(), full.mean), **place)
     axis.legend(handles=line_keys(table, {alpha: STYLES[0.5], 0.0: STYLES[0.0]}), loc="lower right", **LEGEND)
     return figure
 

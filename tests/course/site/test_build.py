@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
 from kdlib.course import notebooks, suite
 from kdlib.course.site import build, write_site
+from kdlib.course.site.front import main_figure
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
@@ -91,3 +93,18 @@ def test_one_sentence_for_a_lesson(text, sentence):
     found = build.question(nb)
     assert found.startswith(sentence) and "More follows" not in found and "It goes on" not in found
     assert ("<math" in found and "<em>should</em>" in found) == ("$" in text)
+
+
+def test_the_main_figure_is_that_of_the_study_with_the_best_teacher():
+    kinds = [
+        {"seed": seed, "loss": loss, "fraction": f, "alpha": 0.5, "test_acc": 30 + 10 * (loss == "kd") + seed}
+        for seed in range(3) for f in (0.1, 0.3) for loss in ("cross_entropy", "kd")
+    ]  # fmt: skip
+    shared = {"dataset": "cifar100", "scorer": "random", "centre": None, "teacher_seed": 0}
+    poor = pd.DataFrame([{**shared, **kind, "teacher_acc": 30.0} for kind in [*kinds, {**kinds[0], "seed": 9}]])
+    good = pd.DataFrame([{**shared, **kind, "teacher_acc": 60.0} for kind in kinds])
+    assert len(poor) > len(good)
+    shown = main_figure({"poor": poor, "good": good})
+    assert shown is not None and "good; 12 trainings" in shown.caption
+    digits = good.assign(dataset="digits")
+    assert main_figure({"digits": digits}) is None
