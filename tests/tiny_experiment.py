@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlib.store.artefacts import Store
+from kdlib.store.artefacts import Store, key
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,14 @@ def batch_key(run: Run) -> str | None:
     return "beside" if run.mood.startswith("beside") else None
 
 
-def train_together(runs: list[Run], store: Store) -> list[dict]:
-    return [_run(one, store) for one in runs]
+def train_together(runs: list[Run], store: Store, described: list[dict]) -> list[dict]:
+    return [_stored(run, _run(run, store), store, one) for run, one in zip(runs, described, strict=True)]
+
+
+def _stored(run: Run, row: dict, store: Store, description: dict) -> dict:
+    if describe(run) != description:
+        raise RuntimeError("its data or the code changed while it was trained")
+    return store.add_row(description, row, {(kind, key(kind, made)) for kind, made in needed_artefacts(run)})
 
 
 def needed_artefacts(run: Run) -> list[tuple[str, dict]]:

@@ -13,7 +13,7 @@ from typing import Any
 from kdlib.cli.arguments import Failed, UsageError, assignments, note, option, parse, table, usage, values
 from kdlib.data.core import describe
 from kdlib.experiments import config, grid
-from kdlib.experiments.config import PRESETS, Run, choices
+from kdlib.experiments.config import PRESETS, Run, choices, fields_of
 from kdlib.experiments.fingerprint import dataset_of
 from kdlib.experiments.run import check
 from kdlib.store.artefacts import StoreError
@@ -79,15 +79,10 @@ def help_of(name: str) -> str:
     return text
 
 
-def fields_of(flags: Any) -> dict[str, Any]:
-    """The fields of `Run` among the parsed flags."""
-    return {f.name: getattr(flags, f.name) for f in fields(Run)}
-
-
 def run(args: list[str]) -> int:
     """`python -m kdlib run`."""
     flags: Any = parse(with_run_flags(RunOptions, args), args, "run")
-    rows, problem = _sweep_rows({}, fields_of(flags), workers=1, cluster="")
+    rows, problem = _sweep_rows({}, fields_of(vars(flags)), workers=1, cluster="")
     if not rows:
         raise Failed(problem.splitlines()[-1].strip())
     [row] = rows
@@ -119,7 +114,7 @@ def sweep(args: list[str]) -> int:
         columns = _columns(flags.columns, asked)
         if flags.out:
             grid.check_output(flags.out)
-    fixed = {name: value for name, value in fields_of(flags).items() if name not in asked}
+    fixed = {name: value for name, value in fields_of(vars(flags)).items() if name not in asked}
     rows, problem = _sweep_rows(asked, fixed, flags.workers, flags.cluster)
     if flags.out:
         note(f"{len(rows)} rows written to {grid.export_rows(rows, Path(flags.out).absolute())}")
@@ -171,7 +166,8 @@ def _sweep_rows(asked: dict[str, list], fixed: dict, workers: int, cluster: str)
             note(f"{name}: {describe(data)}")
     try:
         with usage():
-            frame = grid.sweep(asked, workers=workers, cluster=cluster or None, **fixed)
+            names, where = list(asked), cluster or None
+            frame = grid.sweep_runs(runs, names=names, workers=workers, cluster=where, checked=True)
         return frame.to_dict("records"), ""
     except grid.SweepError as error:
         return error.rows.to_dict("records"), str(error)

@@ -15,9 +15,9 @@ from kdlib.analysis.plots import style
 from kdlib.analysis.plots.table import plot as draw
 from kdlib.analysis.plots.table import run_curves
 from kdlib.cli.arguments import Failed, UsageError, note, option, parse, table, usage
-from kdlib.cli.experiment_commands import PRESET_HELP, fields_of, with_run_flags
+from kdlib.cli.experiment_commands import PRESET_HELP, with_run_flags
 from kdlib.data.tables import write_kept, write_scores
-from kdlib.experiments.config import Run
+from kdlib.experiments.config import Run, fields_of
 from kdlib.experiments.fingerprint import dataset_of
 from kdlib.experiments.grid import load_rows
 from kdlib.experiments.run import check, load_student, load_teacher, student_of
@@ -146,7 +146,7 @@ def export(args: Sequence[str]) -> int:
 
 
 def _checked(flags: Any) -> Run:
-    r = Run(**fields_of(flags))
+    r = Run(**fields_of(vars(flags)))
     check(r)
     return r
 

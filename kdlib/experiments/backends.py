@@ -1,6 +1,6 @@
 """Where the runs of a sweep are carried out: in this process, in local worker processes, on a Dask cluster.
 
-All three do the same thing, `attempt`, and return the same rows. A worker gets the fields of a run and the
+All three do the same thing, `carry_out`, and return the same rows. A worker process gets the fields of a run and the
 folder of the store, trains, stores the row, and answers with it; teachers and signals travel through the
 store only. (The local processes are in `kdlib.experiments.worker_pool`.)
 """
@@ -15,10 +15,11 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from kdlib.store.artefacts import Store, StoreError, key
+from kdlib.store.serialisation import plain
 
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 """One torch thread per worker; several spinning threads on shared cores are slower by a factor of three."""
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Work:
-    """What every worker must know: the module with `Run` and `run`, and the folder of the store."""
+    """What every worker must know: the module with `Run`, `describe` and `train_together`, and the folder of the store."""
 
     experiment: str
     root: str
@@ -40,17 +41,22 @@ class Work:
 
 @dataclass(frozen=True)
 class Job:
-    """Runs that are carried out together: places in the sweep, fields, keys of their rows, whether they need a GPU."""
+    """Runs that are carried out together: places in the sweep, the runs, their descriptions, whether they need a GPU."""
 
     places: tuple[int, ...]
-    runs: tuple[dict, ...]
-    keys: tuple[str, ...]
+    runs: tuple[Any, ...]
+    described: tuple[dict, ...]
     gpu: bool = False
+
+    @property
+    def sent(self) -> tuple[list[dict], list[str]]:
+        """What another process gets: the fields of the runs, and the keys of their rows."""
+        return [plain(asdict(run)) for run in self.runs], [key("rows", one) for one in self.described]
 
     def alone(self) -> list[Job]:
         """The same runs one by one."""
-        parts = zip(self.places, self.runs, self.keys, strict=True)
-        return [Job((place,), (run,), (name,), self.gpu) for place, run, name in parts]
+        parts = zip(self.places, self.runs, self.described, strict=True)
+        return [Job((place,), (run,), (one,), self.gpu) for place, run, one in parts]
 
     def failed(self, error: str) -> list[Outcome]:
         """The outcome "failed" for each of its runs."""
@@ -66,29 +72,41 @@ OTHER_KEY = (
 )
 
 
-def attempt(work: Work, runs: Sequence[dict], keys: Sequence[str], wait: bool) -> list[Outcome]:
-    """Carry out the runs and store their rows; one that another process is at is waited for or left.
+def attempt(work: Work, sent: Sequence[dict], keys: Sequence[str], wait: bool) -> list[Outcome]:
+    """What a worker process does with a job: `carry_out` the runs of these fields.
 
-    `keys`: of the rows, as the caller computed them; a run whose key is another one here is refused. An exception in a
-    run ends in its outcome "failed"; a store that cannot be used in "store", for all.
+    `keys`: of the rows, as the caller computed them; a run whose key is another one here is refused.
     """
     module = importlib.import_module(work.experiment)
+    runs = [module.Run(**fields) for fields in sent]
+    described = [module.describe(run) for run in runs]
+    strange = [key("rows", one) != name for one, name in zip(described, keys, strict=True)]
+    return carry_out(work, runs, described, wait, strange)
+
+
+def carry_out(
+    work: Work, runs: Sequence[Any], described: Sequence[dict], wait: bool, strange: Sequence[bool] = ()
+) -> list[Outcome]:
+    """Train the runs, which stores their rows; one that another process is at is waited for or left.
+
+    `strange`: which runs are refused. An exception in a run ends in its outcome "failed"; a store that cannot be used in
+    "store", for all.
+    """
     store = Store(work.root, lease_seconds=work.lease_seconds)
     outcomes: dict[int, Outcome] = {}
     with ExitStack() as leases:
         try:
             mine = []
-            for place, run in enumerate(module.Run(**fields) for fields in runs):
-                described = module.describe(run)
-                if key("rows", described) != keys[place]:
+            for place, (run, one) in enumerate(zip(runs, described, strict=True)):
+                if strange and strange[place]:
                     outcomes[place] = {"status": "failed", "error": OTHER_KEY}
-                elif not leases.enter_context(store.lease("rows", described, wait=wait)):
+                elif not leases.enter_context(store.lease("rows", one, wait=wait)):
                     outcomes[place] = {"status": "busy", "error": "another process has it"}
-                elif (row := store.row(described)) is not None:
+                elif (row := store.row(one)) is not None:
                     outcomes[place] = {"status": "done", "row": row}
                 else:
-                    mine.append((place, run, described))
-            outcomes.update(_train(module, store, mine))
+                    mine.append((place, run, one))
+            outcomes.update(_train(importlib.import_module(work.experiment), store, mine))
         except StoreError as problem:
             return [{"status": "store", "error": problem.strerror}] * len(runs)
     return [outcomes[place] for place in range(len(runs))]
@@ -98,44 +116,33 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict
     """Train together what can be; should that fail, one by one, so that only the guilty run fails."""
     if len(mine) > 1:
         try:
-            rows = module.train_together([run for _, run, _ in mine], store=store)
-            return {
-                place: _done(module, store, run, described, row)
-                for (place, run, described), row in zip(mine, rows, strict=True)
-            }
+            return _together(module, store, mine)
         except StoreError:
             raise
         except Exception as problem:
             log.warning("a group of %d runs failed (%s): now one by one", len(mine), problem)
-    outcomes = {}
-    for place, run, described in mine:
+    outcomes: dict[int, Outcome] = {}
+    for one in mine:
         try:
-            outcomes[place] = _done(module, store, run, described, module.train_together([run], store=store)[0])
+            outcomes |= _together(module, store, [one])
         except StoreError:
             raise
         except Exception as problem:
             log.debug("run failed", exc_info=True)
-            outcomes[place] = {"status": "failed", "error": f"{type(problem).__name__}: {problem}"}
+            outcomes[one[0]] = {"status": "failed", "error": f"{type(problem).__name__}: {problem}"}
     return outcomes
 
 
-def _done(module: Any, store: Store, run: Any, described: dict, row: dict) -> Outcome:
-    """Store the row with what it was made from; it fails if the data changed while the run was at it."""
-    if key("rows", module.describe(run)) != key("rows", described):
-        return {"status": "failed", "error": OTHER_KEY}
-    return {"status": "done", "row": store.add_row(described, row, store.used | needed_keys(module, [run]))}
-
-
-def needed_keys(module: Any, runs: Iterable[Any]) -> set[tuple[str, str]]:
-    """(kind, key) of the stored arrays that the runs say they need; a module need not say."""
-    needs = getattr(module, "needed_artefacts", lambda run: ())
-    return {(kind, key(kind, description)) for run in runs for kind, description in needs(run)}
+def _together(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict[int, Outcome]:
+    places, runs, described = zip(*mine, strict=True)
+    rows = module.train_together(runs, store, described)
+    return {place: {"status": "done", "row": row} for place, row in zip(places, rows, strict=True)}
 
 
 def in_process(jobs: list[Job], work: Work, wait: bool) -> Iterator[tuple[Job, list[Outcome]]]:
     """One job after the other, here."""
     for job in jobs:
-        yield job, attempt(work, job.runs, job.keys, wait)
+        yield job, carry_out(work, job.runs, job.described, wait)
 
 
 def on_dask(jobs: list[Job], work: Work, wait: bool, cluster: Any, count: int) -> Iterator[tuple[Job, list[Outcome]]]:
@@ -144,14 +151,14 @@ def on_dask(jobs: list[Job], work: Work, wait: bool, cluster: Any, count: int) -
     Runs side by side that have killed their workers go on one by one in the end, when no other run is on the cluster
     that the guilty one could take along.
     """
-    from dask.distributed import as_completed
+    from dask.distributed import as_completed  # an extra: kdlib[cluster]
 
     with ExitStack() as stack:
         client = stack.enter_context(_client(cluster, count, jobs))
 
         def submit(job: Job) -> Any:
             resources = {"GPU": 1} if job.gpu else None
-            return client.submit(attempt, work, job.runs, job.keys, wait, pure=False, retries=2, resources=resources)
+            return client.submit(attempt, work, *job.sent, wait, pure=False, retries=2, resources=resources)
 
         job_of = {submit(job): job for job in jobs}
         stack.callback(lambda: client.cancel([future for future in job_of if not future.done()]))
@@ -178,7 +185,7 @@ def _answer(future: Any, job: Job) -> list[Outcome]:
 @contextmanager
 def _client(cluster: Any, count: int, jobs: Sequence[Job] = ()) -> Iterator[Any]:
     """A client of the cluster; for "local", of one that is started here and ends with the sweep."""
-    from dask.distributed import Client
+    from dask.distributed import Client  # an extra: kdlib[cluster]
 
     with ExitStack() as stack:
         security = None
@@ -210,7 +217,7 @@ def deal_gpus(count: int, gpus: Sequence[str], jobs: Iterable[Job] = ()) -> list
 
     Nothing is dealt where there is at most one GPU, or where a run names its own ("cuda:1"): workers then see all.
     """
-    named = any(":" in str(run.get("device", "")) for job in jobs for run in job.runs)
+    named = any(":" in str(getattr(run, "device", "")) for job in jobs for run in job.runs)
     if len(gpus) < 2 or named:
         return [{} for _ in range(count)]
     return [{"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} for worker in range(count)]
@@ -222,7 +229,7 @@ def _local_cluster(count: int, jobs: Sequence[Job]) -> Iterator[tuple[str, Any]]
 
     Only who has the keys, made anew for each cluster, can talk to it: a Dask worker executes whatever it is sent.
     """
-    from dask.distributed import Security
+    from dask.distributed import Security  # an extra: kdlib[cluster]
 
     security = Security.temporary()
     gpu = any(job.gpu for job in jobs)
@@ -259,7 +266,7 @@ KEYS = (
 
 def _serve_local_cluster(order: dict) -> None:
     """A scheduler and workers that listen on this host only, with TLS, and answer nothing over HTTP."""
-    import dask
+    import dask  # an extra: kdlib[cluster]
     from dask.distributed import Nanny, Scheduler, Security, SpecCluster
 
     common = {

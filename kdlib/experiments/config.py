@@ -204,9 +204,6 @@ def _method_text(name: str, text: str) -> str:
     return call_text(method, check_options(f"{name} {method}", _function(entries()[method]), options, supplied))
 
 
-RECIPE_FIELDS = tuple(f.name for f in fields(recipe.Recipe))
-
-
 def _recipe_text(name: str, text: str | Mapping[str, Any]) -> str:
     """The canonical text of a recipe's differences; ValueError for an unknown field or a value that does not fit."""
     given = split_options(text) if isinstance(text, str) else dict(text)

@@ -125,12 +125,13 @@ def scorer_options(r: Run) -> dict[str, Any]:
 
 def needed_signals(r: Run) -> tuple[str, ...]:
     """The fields of `Signals` that the choice of samples reads and that trainings leave behind."""
-    needs = scorer_of(r).needed(**_needs_options(r))
+    needs = scorer_of(r).needed(**needs_options(r))
     rule = rule_of(r).needs if r.fraction < 1 else ()
     return tuple(dict.fromkeys(need for need in (*needs, *rule) if need != "released"))
 
 
-def _needs_options(r: Run) -> dict[str, Any]:
+def needs_options(r: Run) -> dict[str, Any]:
+    """The options of the scorer on which it depends what signals it needs."""
     return scorer_options(r) if callable(scorer_of(r).needs) else {}
 
 

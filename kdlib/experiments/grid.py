@@ -13,7 +13,6 @@ import importlib
 import itertools
 import math
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -25,11 +24,11 @@ from kdlib.experiments import backends as executors
 from kdlib.experiments import worker_pool as processes
 from kdlib.experiments.backends import Job, Outcome, Work
 from kdlib.experiments.rows import check_output, export_rows, load_rows
+from kdlib.experiments.sweep_report import Report, failures
 from kdlib.store.artefacts import Store, StoreError, key
 from kdlib.store.serialisation import plain
 from kdlib.utils import progress as lines
 from kdlib.utils.errors import choose
-from kdlib.utils.progress import clock
 
 __all__ = ["SweepError", "check_output", "export_rows", "load_rows", "points", "sweep", "sweep_runs"]
 
@@ -90,9 +89,8 @@ def sweep_of(
     _check_executor(workers, cluster)
     module = importlib.import_module(experiment)
     runs = points(module.Run, grid, fixed)
-    store = store if isinstance(store, Store) else Store(store)
-    plan = _Plan(module, runs, list(grid), store, progress)
-    return plan.carry_out(Work(experiment, str(store.root), store.lease_seconds), workers, cluster)
+    check_all(module, runs)
+    return _carried_out(module, runs, list(grid), workers, cluster, store, progress)
 
 
 def sweep_runs(
@@ -103,17 +101,43 @@ def sweep_runs(
     cluster: Any = None,
     store: Store | str | Path | None = None,
     progress: bool = True,
+    checked: bool = False,
     on_row: Callable[[Any, dict], object] = lambda run, row: None,
 ) -> pd.DataFrame:
-    """`sweep` over a list of runs; `names` are the fields that progress shows, `on_row(run, row)` hears of each new row."""
+    """`sweep` over a list of runs; `names` are the fields that progress shows, `on_row(run, row)` hears of each new row.
+
+    `checked`: the caller has asked `checks.check` about each run.
+    """
     _check_executor(workers, cluster)
+    module = importlib.import_module(EXPERIMENT)
+    if not checked:
+        check_all(module, runs)
+    return _carried_out(module, list(runs), list(names), workers, cluster, store, progress, on_row)
+
+
+def check_all(module: Any, runs: Iterable[Any]) -> None:
+    """ValueError for the first run that cannot work here, before anything is trained; a module need not say."""
+    for run in runs:
+        getattr(module, "check", lambda run: None)(run)
+
+
+def _carried_out(
+    module: Any,
+    runs: list[Any],
+    names: list[str],
+    workers: int,
+    cluster: Any,
+    store: Store | str | Path | None,
+    progress: bool,
+    on_row: Callable[[Any, dict], object] = lambda run, row: None,
+) -> pd.DataFrame:
     store = store if isinstance(store, Store) else Store(store)
-    plan = _Plan(importlib.import_module(EXPERIMENT), list(runs), list(names), store, progress, on_row)
-    return plan.carry_out(Work(EXPERIMENT, str(store.root), store.lease_seconds), workers, cluster)
+    plan = _Plan(module, runs, names, store, progress, on_row)
+    return plan.carry_out(Work(module.__name__, str(store.root), store.lease_seconds), workers, cluster)
 
 
 class _Plan:
-    """The runs of a sweep: checked and described once, the stored ones read, the others carried out."""
+    """The runs of a sweep: described once, the stored ones read, the others carried out."""
 
     def __init__(
         self,
@@ -122,13 +146,10 @@ class _Plan:
         names: list[str],
         store: Store,
         progress: bool,
-        on_row: Callable[[Any, dict], object] = lambda run, row: None,
+        on_row: Callable[[Any, dict], object],
     ) -> None:
         self.module, self.runs, self.names, self.store, self.on_row = module, runs, names, store, on_row
-        for run in runs:
-            getattr(module, "check", lambda run: None)(run)
         self.described = [module.describe(run) for run in runs]
-        self.keys = [key("rows", description) for description in self.described]
         stored = [store.row(description) for description in self.described]
         self.rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
         self.missing = {place: run for place, run in enumerate(runs) if place not in self.rows}
@@ -150,14 +171,14 @@ class _Plan:
         shown = lines.line() if self.progress else lines.shown_by(lambda text, milestone: None)
         try:
             with shown as line, self.store.sweep(_needs(self.module, self.missing.values())):
-                report = _Report(line, len(self.runs), list(self.missing.values()), self.names, workers)
+                report = Report(line, len(self.runs), list(self.missing.values()), self.names, workers)
                 for place, outcome in _carry_out(
-                    self.module, self.missing, self.keys, self.store, work, workers, cluster
+                    self.module, self.missing, self.described, self.store, work, workers, cluster
                 ):
                     self._take(place, outcome)
                     report.finished(outcome, self.runs[place])
                 if self.failed:
-                    message = _failures(self.failed, len(self.rows), self.names)
+                    message = failures(self.failed, len(self.rows), self.names)
                     raise SweepError(message, self.failed, _table(self.rows, self.runs, self.names))
         except KeyboardInterrupt:
             done = f"{len(self.rows)} of {len(self.runs)} runs are stored"
@@ -227,9 +248,10 @@ def _check_executor(workers: int, cluster: Any) -> None:
 
 
 def _carry_out(
-    module: Any, missing: dict[int, Any], keys: Sequence[str], store: Store, work: Work, workers: int, cluster: Any
+    module: Any, missing: dict[int, Any], described: list[dict], store: Store, work: Work, workers: int, cluster: Any
 ) -> Iterator[tuple[int, Outcome]]:
     """The outcomes of all runs as they come; runs another sweep is busy with come last."""
+    keys = {place: key("rows", described[place]) for place in missing}
     first_of: dict[str, int] = {}
     twins: dict[int, list[int]] = {}  # points of one grid that describe the same row are one run
     for place in missing:
@@ -238,9 +260,8 @@ def _carry_out(
     for wait in (False, True):
         if not left:
             return
-        names = {place: keys[place] for place in left}
-        interrupted = [] if wait else store.interrupted(list(names.values()))
-        jobs = plan(module, left, names, together=not wait, interrupted=interrupted)
+        interrupted = [] if wait else store.interrupted([keys[place] for place in left])
+        jobs = plan(module, left, described, together=not wait, interrupted=interrupted)
         for job, outcomes in _execute(jobs, work, wait, workers, cluster):
             for place, outcome in zip(job.places, outcomes, strict=True):
                 if outcome["status"] == "store":
@@ -261,7 +282,7 @@ def _execute(jobs: list[Job], work: Work, wait: bool, workers: int, cluster: Any
 def plan(
     module: Any,
     runs: dict[int, Any],
-    keys: Mapping[int, str],
+    described: Mapping[int, dict] | Sequence[dict],
     together: bool = True,
     interrupted: Sequence[Sequence[str]] = (),
 ) -> list[Job]:
@@ -272,7 +293,7 @@ def plan(
     number of workers plays no part in it, so that a sweep has the same groups, and rows, on every executor. Groups
     in `interrupted` (keys of rows) stay together as they were: only so can they go on from their checkpoint.
     """
-    place_of = {name: place for place, name in keys.items()}
+    place_of = {key("rows", described[place]): place for place in runs}
     resumed = [[place_of[name] for name in group] for group in interrupted]
     grouped = {place for group in resumed for place in group}
     needs = getattr(module, "needed_artefacts", lambda run: ())
@@ -291,60 +312,14 @@ def plan(
     for place in (place for place in first + later if place not in grouped):
         shape = shape_of(runs[place])
         groups.setdefault(("alone", place) if shape is None else shape, []).append(place)
-    jobs = [_job(group, runs, keys) for group in resumed]
+    jobs = [_job(group, runs, described) for group in resumed]
     for group in groups.values():
         size = math.ceil(len(group) / math.ceil(len(group) / SIDE_BY_SIDE))  # parts of nearly equal size
-        jobs += [_job(group[start : start + size], runs, keys) for start in range(0, len(group), size)]
+        jobs += [_job(group[start : start + size], runs, described) for start in range(0, len(group), size)]
     makers = set(first)
     return sorted(jobs, key=lambda job: 0 if makers & set(job.places) else 1 if free >= set(job.places) else 2)
 
 
-def _job(places: list[int], runs: dict[int, Any], keys: Mapping[int, str]) -> Job:
+def _job(places: list[int], runs: dict[int, Any], described: Mapping[int, dict] | Sequence[dict]) -> Job:
     gpu = any(str(getattr(runs[place], "device", "")).startswith("cuda") for place in places)
-    names = tuple(keys[place] for place in places)
-    return Job(tuple(places), tuple(plain(asdict(runs[place])) for place in places), names, gpu)
-
-
-class _Report:
-    """What a sweep says of itself: how many runs are done, the last one's accuracy, and the time left."""
-
-    def __init__(self, line: lines.Line, total: int, missing: Sequence[Any], names: list[str], workers: int) -> None:
-        self.line, self.total, self.names, self.workers = line, total, names, workers
-        self.ahead = sum(map(_work, missing))
-        self.count, self.seconds, self.work = total - len(missing), 0.0, 0.0
-        self.began = time.monotonic()
-        line.say(f"{self.count} of {total} runs are stored")
-
-    def finished(self, outcome: Outcome, run: Any) -> None:
-        self.count += 1
-        self.ahead -= _work(run)
-        row = outcome.get("row") or {}
-        accuracy = row.get("test_acc")
-        result = outcome.get("error") or row.get("status", "ok")
-        if accuracy is not None and result == "ok":
-            result = f"{accuracy:.2f}%"
-        left = clock(self._seconds_left(row, run))
-        self.line.say(f"{self.count} of {self.total} runs, last {_named(run, self.names)}: {result}, {left} left", True)
-
-    def _seconds_left(self, row: Mapping[str, Any], run: Any) -> float:
-        """From what the finished students took themselves, without the teachers and scores that they were first to need."""
-        self.work += _work(run)
-        self.seconds += row.get("student_seconds", 0.0)
-        took = self.seconds / min(self.workers, max(self.total, 1)) or time.monotonic() - self.began
-        return self.ahead * took / self.work
-
-
-def _work(run: Any) -> float:
-    """The work of a run against that of others in its sweep: epochs times kept fraction, or epochs alone in equal steps."""
-    share = getattr(run, "fraction", 1.0) if getattr(run, "budget", "epochs") == "epochs" else 1.0
-    return getattr(run, "epochs", 1) * share
-
-
-def _named(run: Any, names: list[str]) -> str:
-    return " ".join(f"{name}={getattr(run, name)}" for name in names) or "run"
-
-
-def _failures(failed: list[dict], good: int, names: list[str]) -> str:
-    lines = [f"{len(failed)} of {len(failed) + good} runs failed; the other {good} are stored"]
-    lines += [f"  {_named(entry['run'], names)}: {entry['error']}" for entry in failed[:10]]
-    return "\n".join(lines + (["  ..."] if len(failed) > 10 else []))
+    return Job(tuple(places), tuple(runs[place] for place in places), tuple(described[place] for place in places), gpu)

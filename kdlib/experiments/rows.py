@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 from kdlib.store.artefacts import export_rows as _export
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
+from kdlib.utils.files import check_target
 
 
 def _results(name: str | Path, folder: Path | None = None) -> Path:
@@ -33,14 +33,10 @@ WRITERS: dict[str, Any] = {".jsonl": None, ".csv": _as_csv, ".parquet": _as_parq
 
 
 def check_output(name: str | Path) -> None:
-    """ValueError for a file that cannot be written to, or whose suffix says no known form."""
+    """ValueError as of `check_target`, and for a suffix that says no known form."""
     path = _results(name)
     choose("suffix of an output file", path.suffix, WRITERS)
-    if path.exists() and (path.is_symlink() or not path.is_file()):
-        raise ValueError(f"{path} is not a plain file; name another one")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise ValueError(f"{path} cannot be written; make {folder} writable or name another place")
+    check_target(path)
 
 
 def export_rows(rows: pd.DataFrame | Iterable[dict], name: str | Path) -> Path:

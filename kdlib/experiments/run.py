@@ -66,22 +66,23 @@ def batch_key(r: Run) -> tuple | None:
     return tuple((f.name, getattr(r, f.name)) for f in fields(r) if f.name not in free)
 
 
-def train_together(runs: Sequence[Run], store: Store) -> list[dict]:
-    """Train runs of equal `batch_key` side by side: their rows, in order, each equal to `run`'s to float tolerance.
+def train_together(runs: Sequence[Run], store: Store, described: Sequence[dict]) -> list[dict]:
+    """Train runs of equal `batch_key` side by side and store their rows, which are returned in order, each equal to
+    `run`'s to float tolerance; `described` has what `describe` says of each.
 
     Runs that do not fit into memory together are trained in two halves; OutOfMemoryError where a single one does not fit.
     """
     try:
-        return _train(runs, store)
+        return _train(runs, store, described)
     except OutOfMemoryError:
         if len(runs) == 1:
             raise
     middle = (len(runs) + 1) // 2  # outside the handler, which keeps what was allocated alive
-    return train_together(runs[:middle], store) + train_together(runs[middle:], store)
+    halves = (slice(0, middle), slice(middle, None))
+    return [row for half in halves for row in train_together(runs[half], store, described[half])]
 
 
-def _train(runs: Sequence[Run], store: Store) -> list[dict]:
-    described = [describe(r) for r in runs]
+def _train(runs: Sequence[Run], store: Store, described: Sequence[dict]) -> list[dict]:
     first, data = runs[0], dataset_of(runs[0])
     teaching = [r for r in runs if needs_teacher(r)]
     teacher = TeacherSide(teaching[0], store) if teaching else None
@@ -91,6 +92,8 @@ def _train(runs: Sequence[Run], store: Store) -> list[dict]:
     trained = train_batched(members, data, student_recipe(first), teacher=logits, device=first.device, resume=resume)
     rows = []
     for r, member, result, description in zip(runs, members, trained, described, strict=True):
+        if describe(r) != description:
+            raise RuntimeError("its data or the code changed while it was trained; run it again")
         if r.keep_student:
             store.arrays("students", description, functools.partial(student_arrays, result))
         side = teacher if needs_teacher(r) else None
@@ -194,7 +197,7 @@ def run(r: Run | Mapping[str, Any], store: Store | str | None = None) -> dict:
     if found is not None and (not r.keep_student or store.has("students", described)):
         return found
     with store.lease("rows", described):
-        return train_together([r], store)[0]
+        return train_together([r], store, [described])[0]
 
 
 def load_student(r: Run | Mapping[str, Any], store: Store | str | None = None) -> nn.Module:

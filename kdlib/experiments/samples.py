@@ -16,6 +16,7 @@ from kdlib.experiments.fingerprint import (
     centre_of,
     dataset_of,
     needed_signals,
+    needs_options,
     recording,
     released_table,
     rule_of,
@@ -83,13 +84,9 @@ def _scored(r: Run, store: Store) -> tuple[np.ndarray, Signals, np.random.Genera
     """Scores (N,), the signals they come from, and the generator that goes on to draw ties."""
     rng = seeds.stream(r.seed, "subset")
     signals = record(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
-    if "released" in scorer_of(r).needed(**_options_for_needs(r)):
+    if "released" in scorer_of(r).needed(**needs_options(r)):
         signals = dataclasses.replace(signals, released=released_table(r)[0])
     return scorer_of(r)(signals, dataset_of(r).train_y.numpy(), rng, **scorer_options(r)), signals, rng
-
-
-def _options_for_needs(r: Run) -> dict[str, Any]:
-    return scorer_options(r) if callable(scorer_of(r).needs) else {}
 
 
 def _apply_rule(r: Run, scores: np.ndarray, fraction: float, signals: Any, rng: np.random.Generator) -> np.ndarray:

@@ -53,8 +53,7 @@ class _Pool:
             while not self.closed:
                 job, deaths = self.todo.get_nowait()
                 child = child if child is not None and child.poll() is None else self.start(environment)
-                question = {"runs": job.runs, "keys": job.keys, "wait": self.wait}
-                answer = None if child is None else self.ask(child, question)
+                answer = None if child is None else self.ask(child, [*job.sent, self.wait])
                 if answer is not None:
                     self.done.put((job, answer))
                 elif not self.closed:
@@ -154,7 +153,8 @@ def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterato
         pool.todo.put((job, 0))
     left = sum(len(job.runs) for job in jobs)
     count = min(count, len(jobs))
-    gpus = visible_gpus() if any(job.gpu or run.get("device") == "auto" for job in jobs for run in job.runs) else []
+    wanted = any(job.gpu or getattr(run, "device", "") == "auto" for job in jobs for run in job.runs)
+    gpus = visible_gpus() if wanted else []
     said: dict[int, str] = {}  # process -> what it is at
     threads = [threading.Thread(target=pool.feed, args=(share,), daemon=True) for share in deal_gpus(count, gpus, jobs)]
     try:
@@ -198,7 +198,7 @@ def _serve() -> None:
                 answer("ready")
             else:
                 with progress.shown_by(lambda text, milestone: answer({"progress": text})):
-                    outcomes = attempt(work, question["runs"], question["keys"], question["wait"])
+                    outcomes = attempt(work, *question)
                 answer(outcomes)
     except (KeyboardInterrupt, BrokenPipeError):
         pass

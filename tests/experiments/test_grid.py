@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 from kdlib.experiments import backends as executors
-from kdlib.experiments import grid, worker_pool
+from kdlib.experiments import grid, sweep_report, worker_pool
 from kdlib.experiments.grid import SweepError, export_rows, load_rows, points, sweep_of
 from kdlib.store.artefacts import MARKER, Store, StoreError, key
 from kdlib.utils import progress
@@ -35,7 +35,7 @@ def tiny(store, grid=GRID, workers=1, cluster=None, progress=False, **fixed) -> 
 
 
 def plan(module, runs, **options):
-    return grid.plan(module, runs, {place: key("rows", module.describe(run)) for place, run in runs.items()}, **options)
+    return grid.plan(module, runs, {place: module.describe(run) for place, run in runs.items()}, **options)
 
 
 def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
@@ -88,7 +88,7 @@ def test_teachers_are_made_once_by_many_workers(tmp_path, journal):
 def test_distinct_teachers_are_asked_for_first():
     runs = points(tiny_experiment.Run, {"width": [2, 3, 4], "seed": [0, 1]}, {})
     jobs = plan(tiny_experiment, dict(enumerate(runs)))
-    assert [job.runs[0]["width"] for job in jobs] == [2, 3, 4, 2, 3, 4]
+    assert [job.runs[0].width for job in jobs] == [2, 3, 4, 2, 3, 4]
 
 
 def test_runs_without_a_teacher_fill_the_time_until_it_is_there(monkeypatch):
@@ -104,7 +104,7 @@ def test_companies_are_parts_of_equal_size(monkeypatch):
     jobs = plan(tiny_experiment, dict(enumerate(runs)))
     assert [len(job.places) for job in jobs] == [5, 5, 5, 5]
     assert sorted(place for job in jobs for place in job.places) == list(range(20))
-    assert all(len({fields["width"] for fields in job.runs}) == 1 for job in jobs)
+    assert all(len({run.width for run in job.runs}) == 1 for job in jobs)
     assert [len(job.places) for job in plan(tiny_experiment, {3: runs[3]}, together=False)] == [1]
 
 
@@ -214,7 +214,7 @@ def test_a_run_with_another_key_is_refused_before_it_starts(tmp_path, journal):
 def test_data_that_change_during_a_run_make_no_row(tmp_path):
     content = tmp_path / "content"
     content.write_text("as the caller sees it")
-    with pytest.raises(SweepError, match="sees other data or other code"):
+    with pytest.raises(SweepError, match="changed while it was trained"):
         tiny(tmp_path / "s", {"seed": [0]}, mood="swaps", journal=str(content))
     assert Store(tmp_path / "s").ls("rows") == []
 
@@ -244,7 +244,7 @@ def test_interrupted_groups_stay_together(monkeypatch):
     name = [key("rows", tiny_experiment.describe(run)) for run in runs.values()]
     jobs = plan(tiny_experiment, runs, interrupted=[[name[7], name[2], name[3]]])
     assert sorted(job.places for job in jobs) == [(0, 1, 4, 5, 6, 8, 9), (7, 2, 3)]
-    assert all(job.keys == tuple(name[place] for place in job.places) for job in jobs)
+    assert all(job.sent[1] == [name[place] for place in job.places] for job in jobs)
 
 
 def test_gpus_are_dealt_out_in_turn(monkeypatch):
@@ -252,7 +252,7 @@ def test_gpus_are_dealt_out_in_turn(monkeypatch):
     assert [env["CUDA_VISIBLE_DEVICES"] for env in dealt] == ["0", "1", "0", "1", "0"]
     assert executors.deal_gpus(2, ["GPU-a", "GPU-b", "GPU-c"])[1] == {"CUDA_VISIBLE_DEVICES": "GPU-b"}
     assert executors.deal_gpus(3, ["0"]) == executors.deal_gpus(3, []) == [{}, {}, {}]
-    own = executors.Job((0,), ({"device": "cuda:1"},), ("key",), True)
+    own = executors.Job((0,), (SimpleNamespace(device="cuda:1"),), ({},), True)
     assert executors.deal_gpus(2, ["0", "1"], [own]) == [{}, {}], "the run names its GPU itself"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1,-1,2")
     assert executors.visible_gpus() == ["3", "1"]
@@ -378,7 +378,7 @@ def test_time_left_leaves_out_what_is_shared(monkeypatch):
     """Two of four runs are done: the first had to wait for a teacher, which the others will not."""
     said = []
     line = progress.Line(lambda text, milestone: said.append(text))
-    report = grid._Report(line, 4, [SimpleNamespace(fraction=f, epochs=1) for f in (0.1, 0.1, 0.2, 0.2)], [], 1)
+    report = sweep_report.Report(line, 4, [SimpleNamespace(fraction=f, epochs=1) for f in (0.1, 0.1, 0.2, 0.2)], [], 1)
     monkeypatch.setattr(report, "began", report.began - 1000)
     for _ in range(2):
         run = SimpleNamespace(fraction=0.1, epochs=1)

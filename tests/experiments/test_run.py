@@ -214,8 +214,8 @@ def test_a_run_side_by_side_gives_the_row_it_gives_alone(store: Store, tmp_path:
         Run(**SHORT, seed=s, loss=loss, alpha=a) for s in (0, 1) for loss, a in (("kd", 0.3), ("cross_entropy", 0.5))
     ]
     assert len({batch_key(r) for r in runs}) == 1
-    for r, row in zip(runs, train_together(runs, store), strict=True):
-        [alone] = train_together([r], Store(tmp_path))
+    for r, row in zip(runs, train_together(runs, store, [describe(r) for r in runs]), strict=True):
+        alone = run(r, Store(tmp_path))
         assert row["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-4)
         assert abs(row["test_acc"] - alone["test_acc"]) <= 100 / 450 + 1e-6  # one test image at most
 
@@ -288,7 +288,7 @@ def test_class_std_is_computed_once_for_runs_side_by_side(store: Store, monkeypa
     monkeypatch.setattr("kdlib.experiments.objective.class_std", lambda *a: calls.append(1) or class_std(*a))  # type: ignore[func-returns-value]
     rules = ("classwise_std", "classwise_std_dataset_mean")
     runs = [Run(**SHORT, reshape=rule, tau=tau) for rule in rules for tau in (2.0, 4.0)]
-    rows = train_together(runs, store)
+    rows = train_together(runs, store, [describe(r) for r in runs])
     assert len(calls) == 1 and len({row["train_loss"] for row in rows}) == 4
     side = TeacherSide(Run(**SHORT), store)
     assert side.class_std.shape == (10,) and (side.class_std > 0).all()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdlib.experiments.config import Run
-from kdlib.experiments.run import train_together
+from kdlib.experiments.run import describe, train_together
 from kdlib.losses import cross_entropy
 from kdlib.models import build
 from kdlib.store.artefacts import Store
@@ -286,7 +286,8 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
 
 def test_out_of_memory_halves_the_batch_of_runs(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [Run(epochs=1, fraction=0.05, loss="cross_entropy", seed=s) for s in range(5)]
-    expected = train_together(runs, Store(tmp_path / "a"))
+    described = [describe(r) for r in runs]
+    expected = train_together(runs, Store(tmp_path / "a"), described)
     sizes: list[int] = []
 
     def tight(members: list[Member], *args: object, **options: object) -> list:
@@ -296,7 +297,7 @@ def test_out_of_memory_halves_the_batch_of_runs(tmp_path, monkeypatch: pytest.Mo
         return train_batched(members, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("kdlib.experiments.run.train_batched", tight)
-    rows = train_together(runs, Store(tmp_path / "b"))
+    rows = train_together(runs, Store(tmp_path / "b"), described)
     assert sizes == [5, 3, 2, 1, 2]
     assert [row["seed"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["train_loss"] for row in rows] == pytest.approx([row["train_loss"] for row in expected], rel=1e-4)
@@ -308,4 +309,5 @@ def test_out_of_memory_alone_is_an_error(tmp_path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("kdlib.experiments.run.train_batched", full)
     with pytest.raises(torch.OutOfMemoryError):
-        train_together([Run(epochs=1, fraction=0.05, loss="cross_entropy")], Store(tmp_path))
+        r = Run(epochs=1, fraction=0.05, loss="cross_entropy")
+        train_together([r], Store(tmp_path), [describe(r)])
