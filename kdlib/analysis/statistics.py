@@ -293,25 +293,3 @@ def last_or_best(table: pd.DataFrame, alpha: float = 0.5) -> pd.DataFrame:
     by = ["pruning", "fraction"]
     last, best = (gain_points(table, alpha, value).set_index(by)["mean"] for value in ("test_acc", "test_acc_best"))
     return pd.DataFrame({"gain, last epoch": last, "gain, best epoch": best}).reset_index()
-
-
-def reported(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The paper's CIFAR-100 accuracies (`data/paper/reported.csv`) as a table: self-distilled ResNet-32, KD and none.
-
-    Its KD rows for forgetting are those of Table 1, trained with CE + 2 KD; here they count as alpha 0.5. One accuracy
-    a point, since the paper gives no spread: `seed` is 0.
-    """
-    same = (numbers.paper == "dkdp") & (numbers.dataset == "cifar100") & (numbers.student == "resnet32")
-    chosen = numbers[same & (numbers.metric == "top1") & numbers.loss.isin(["none", "kd"]) & (numbers.fraction < 1)]
-    alpha = chosen.loss.map({"none": 0.0, "kd": 0.5})
-    return chosen.assign(alpha=alpha, seed=0, test_acc=chosen.value)[TABLE].reset_index(drop=True)
-
-
-TABLE = ["pruning", "alpha", "fraction", "seed", "test_acc"]
-
-
-def beside(paper: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """Points that both tables have: pruning, alpha, fraction, paper, ours, half, n, difference (ours - paper, points)."""
-    by = ["pruning", "alpha", "fraction"]
-    both = paper[[*by, "test_acc"]].merge(points(ours, by), on=by).rename(columns={"test_acc": "paper", "mean": "ours"})
-    return both.assign(difference=both.ours - both.paper)

@@ -30,7 +30,6 @@ from kdlib.losses.logits import (
     decoupled_kl,
     dkd,
     kd,
-    soft_cross_entropy,
     soft_kl,
     warm_up,
 )
@@ -87,7 +86,6 @@ __all__ = [
     "probability_transfer",
     "relational",
     "similarity",
-    "soft_cross_entropy",
     "soft_kl",
     "squared_error",
     "warm_up",

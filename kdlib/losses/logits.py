@@ -108,16 +108,6 @@ def soft_kl(student: Tensor, teacher: Tensor, tau: float = 4.0) -> Tensor:
     return F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(-1)
 
 
-def soft_cross_entropy(student: Tensor, teacher: Tensor, tau: float = 4.0) -> Tensor:
-    """-sum_k q_k log p_k at temperature tau: (B, K), (B, K) -> nats (B,); medium-difficulty paper, Eq. 1 and 5.
-
-    Equals `soft_kl` plus the teacher's entropy: the same student gradient, a larger value. The difference
-    matters only where the value itself decides something, such as which samples InfoBatch keeps.
-    """
-    _check_tau(tau)
-    return -(F.softmax(teacher / tau, dim=-1) * F.log_softmax(student / tau, dim=-1)).sum(-1)
-
-
 def decoupled_kl(
     student: Tensor, teacher: Tensor, labels: Tensor, *, tau: float, target_weight: float, non_target_weight: float
 ) -> tuple[Tensor, Tensor]:

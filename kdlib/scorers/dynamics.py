@@ -73,15 +73,6 @@ def aum(margin: NDArray[np.floating]) -> NDArray[np.float64]:
     return -np.asarray(margin, dtype=np.float64).mean(axis=(0, 1))
 
 
-def label_margin(values: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """values[label] - max over other classes, (..., N), for logits or probabilities values (..., N, K)."""
-    values = np.array(values, dtype=np.float64)
-    rows = np.arange(len(labels))
-    own = values[..., rows, labels].copy()
-    values[..., rows, labels] = -np.inf
-    return own - values.max(axis=-1)
-
-
 def el2n_training(error: NDArray[np.floating], epochs: int = 10) -> NDArray[np.float64]:
     """EL2N from the training forwards: ||p - onehot(y)||_2, (R, E, N) -> mean over runs and the first epochs, (N,).
 

@@ -11,7 +11,6 @@ from scipy import stats
 
 from kdlib.analysis import statistics
 from kdlib.analysis.statistics import Estimate, estimate, holm, rank_correlation
-from kdlib.utils import paths
 
 FRACTIONS, ALPHAS = (0.05, 0.1, 0.3, 0.7), (0.0, 0.25, 0.5, 1.0)
 
@@ -173,14 +172,3 @@ def test_last_or_best_keeps_both_gains() -> None:
     found = statistics.last_or_best(table)
     np.testing.assert_allclose(found["gain, last epoch"], 10)
     np.testing.assert_allclose(found["gain, best epoch"], 9)
-
-
-def test_paper_beside_ours_subtracts_the_paper() -> None:
-    paper = statistics.reported(pd.read_csv(paths.data() / "paper" / "reported.csv"))
-    gain = paper[(paper.pruning == "random") & (paper.fraction == 0.1)].set_index("alpha").test_acc
-    assert gain.to_dict() == {0.0: 39.8, 0.5: 56.8}
-    assert paper.fraction.max() < 1
-    ours = make(lambda p, f, a: 20.0, noise=0.0)
-    near = statistics.beside(paper, ours)
-    np.testing.assert_allclose(near.difference, near.ours - near.paper)
-    assert set(near.pruning) == {"random", "forgetting"} and set(near.fraction) == {0.05, 0.1, 0.3}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
 from kdlib import losses
 from kdlib.models.features import Features
@@ -86,7 +87,7 @@ def kd(case: Case, inputs: Inputs) -> dict[str, Any]:
         "value": number(value),
         "grad": gradients(value, {"logits_s": s}) | teacher_side,
         "kl_batchmean_without_T2": number(kl),
-        "soft_cross_entropy_batchmean_without_T2": number(losses.soft_cross_entropy(s, t, tau).mean()),
+        "soft_cross_entropy_batchmean_without_T2": number(kl + Categorical(logits=t / tau).entropy().mean()),
     }
 
 

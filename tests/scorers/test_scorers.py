@@ -172,11 +172,9 @@ def test_never_learned_outranks_every_forgotten_sample() -> None:
     assert dynamics.forgetting(correct, "hardest").argmax() == 0 and dynamics.forgetting(correct)[0] == 0
 
 
-def test_label_margin_and_aum() -> None:
-    logits = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
-    margins = dynamics.label_margin(logits, np.array([0, 2]))
-    assert margins.tolist() == [1.0, -4.0]
-    assert dynamics.aum(margins[None, None]).tolist() == [-1.0, 4.0]
+def test_aum_is_minus_the_mean_margin() -> None:
+    margins = np.array([[[1.0, -4.0], [3.0, 0.0]]])
+    assert dynamics.aum(margins).tolist() == [-2.0, 2.0]
 
 
 # -- errors
@@ -215,7 +213,6 @@ def test_error_scores_follow_the_public_code() -> None:
         assert np.isclose(errors.l1_error(one, at)[0], np.linalg.norm(probs[i] - onehot, ord=1))
         assert np.isclose(errors.max_margin(one, at)[0], others.max())
         assert np.isclose(errors.sum_margin(one, at)[0], others.sum())
-    assert np.allclose(errors.max_margin(probs, y), -dynamics.label_margin(probs, y))
 
 
 def test_l1_error_and_summed_margin_rank_alike() -> None:

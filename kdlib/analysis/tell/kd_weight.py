@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kdlib.analysis.kd_weight import Fitted, Rule
+from kdlib.analysis.kd_weight import Fitted
 from kdlib.analysis.plots.accuracy import named
 from kdlib.analysis.statistics import Interval, interval, intervals
 from kdlib.analysis.tell import FALLS, FEW, RISES, SEEN, change, direction, listed, number, table, trend
@@ -165,9 +165,3 @@ def adaptive(paper: pd.DataFrame, ours: Mapping[float, Interval]) -> str:
     told = [listed(ways[way]) or "none" for way in (RISES, FALLS)]
     own = f"Ours, where the interval leaves out zero: above 0 at f = {told[0]}, below 0 at f = {told[1]}."
     return f"{SEEN}{below} {own}\n\n{table(['pair', *(f'f = {f:.0%}' for f in fractions)], rows)}"
-
-
-def rule_weights(rules: Mapping[str, Rule], fractions: list[float]) -> str:
-    """The alpha that each rule gives at the held-out fractions."""
-    rows = [[name, *(f"{rule.weight(f):g}" for f in fractions)] for name, rule in rules.items()]
-    return table(["rule", *(f"f = {f:.0%}" for f in fractions)], rows)
