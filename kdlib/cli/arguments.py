@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields, make_dataclass
 from typing import Annotated, Any, TypeVar
 
+import tyro
+
 from kdlib.cli.errors import Failed, UsageError
 from kdlib.utils.errors import choose
 from kdlib.utils.values import literal, split_commas
@@ -36,8 +38,6 @@ def option(default: Any, help: str) -> Any:
 
 def parse(options: type[T], args: Sequence[str], command: str, positional: Sequence[str] = ()) -> T:
     """`options` (a dataclass) filled from the arguments; UsageError names an unknown flag's nearest match."""
-    import tyro
-
     spec = described(options, positional)
     check_flags(spec, args, positional)
     said = io.StringIO()
@@ -52,8 +52,6 @@ def parse(options: type[T], args: Sequence[str], command: str, positional: Seque
 
 def described(options: type[T], positional: Sequence[str] = ()) -> type[T]:
     """The same fields as tyro wants them: help texts and positions as annotations, no checks yet."""
-    import tyro
-
     hints = typing.get_type_hints(options)
 
     def annotated(f: Field) -> Any:

@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import shtab
+
 from kdlib.cli import (
     claims_commands,
     data_commands,
@@ -60,10 +62,6 @@ def parser() -> argparse.ArgumentParser:
 def completion(args: Sequence[str]) -> int:
     """`python -m kdlib completion`."""
     flags = parse(CompletionOptions, args, "completion", positional=["shell"])
-    try:
-        import shtab
-    except ImportError as problem:
-        raise UsageError("completion needs shtab: pip install shtab") from problem
     if not flags.shell:
         raise UsageError(f"completion needs a shell: {', '.join(shtab.SUPPORTED_SHELLS)}")
     with usage():

@@ -80,7 +80,7 @@ def _grid(found: list[str], flags: LessonOptions) -> int:
     outcomes = suite.run_tasks(
         everything, workers=flags.workers or None, cluster=flags.cluster or None, force=flags.force
     )
-    from kdlib.course.site.grid import write_index
+    from kdlib.course.site.grid import write_index  # nbconvert: the help is to be quick
 
     for folder in dict.fromkeys(task.notebook.parent for task in everything):
         note(f"index: {write_index([o for o in outcomes if o.task.notebook.parent == folder], folder)}")
@@ -160,14 +160,14 @@ def figures(args: list[str]) -> int:
     """`python -m kdlib figures`."""
     flags = parse(FiguresOptions, args, "figures")
     if flags.list:
-        from kdlib.analysis.tell.reproduction import every_figure
+        from kdlib.analysis.tell.reproduction import every_figure  # torch: the help is to be quick
 
         print(every_figure())
         return 0
     with usage():
         copies.at_hand(note)
         outcomes = suite.run_all(preset=flags.preset or None, workers=flags.workers or None, force=flags.force)
-    from kdlib.course.site import write_site
+    from kdlib.course.site import write_site  # likewise
 
     note(f"site: {write_site(outcomes, paths.figures() / 'site')}")
     return _finish(outcomes)

@@ -67,6 +67,7 @@ def own_kernel(scratch: Path, environment: Mapping[str, str]) -> Any:
     It knows only the folder that is written here, so a stale `python3` of the user or of another environment
     cannot win. Kernels talk through Unix sockets in `scratch`: parallel ones cannot take each other's TCP ports.
     """
+    # with papermill: the help of the lesson commands is to be quick
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
@@ -134,7 +135,7 @@ class Job:
 
     def execute(self, preset: str | None) -> Any:
         """The executed notebook; whatever goes wrong becomes a LessonError, with a notebook that shows it."""
-        import papermill
+        import papermill  # 1.9 s, which the help of the lesson commands need not wait for
         from traitlets.config import Config
 
         (self.scratch / "figures").mkdir()
@@ -191,7 +192,7 @@ def _code_cells(nb: Any) -> list[Any]:
 
 def _explain(error: Exception) -> str:
     """One line for anything papermill may raise."""
-    from nbclient.exceptions import DeadKernelError
+    from nbclient.exceptions import DeadKernelError  # with papermill
     from papermill.exceptions import PapermillExecutionError
 
     if isinstance(error, PapermillExecutionError):

@@ -114,7 +114,7 @@ def run_lesson(
     LessonError if a cell fails or the kernel dies: the notebook so far then lies beside `out` as
     `*.failed.ipynb`, and neither `out` nor the figures have been touched.
     """
-    from kdlib.course import notebooks
+    from kdlib.course import notebooks  # what only asks for names of lessons need not load it
 
     source = find(name)
     nb = notebooks.read(source)
@@ -146,7 +146,7 @@ def _executed(job: Job, preset: str | None, figures: Path) -> tuple[Any, tuple[s
 
 def given_parameters(nb: Any, parameters: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
     """The parameters that differ from the notebook's own, checked; with `preset` where the notebook has one."""
-    from kdlib.course import notebooks
+    from kdlib.course import notebooks  # what only asks for names of lessons need not load it
 
     declared = notebooks.parameters(nb)
     given = notebooks.check_parameters(parameters, declared)

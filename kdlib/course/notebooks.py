@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from kdlib.utils.errors import choose
 from kdlib.utils.files import write_whole
 from kdlib.utils.values import literal, split_commas
@@ -28,14 +30,14 @@ TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, 
 
 def read(path: str | Path) -> NotebookNode:
     """The notebook in a file, as nbformat 4."""
-    import nbformat
+    import nbformat  # 1.6 s
 
     return nbformat.read(str(path), as_version=4)
 
 
 def write(nb: NotebookNode, path: str | Path) -> Path:
     """Write a notebook so that a reader meets the old file or the new one, never half of one."""
-    import nbformat
+    import nbformat  # 1.6 s
 
     path = Path(path)
     write_whole(path, nbformat.writes(nb) + "\n")
@@ -64,7 +66,7 @@ def clean(nb: NotebookNode, *, keep_injected: bool = False) -> NotebookNode:
     `clean(clean(nb)) == clean(nb)`.
     `keep_injected` keeps papermill's cell of given parameters.
     """
-    import nbformat
+    import nbformat  # 1.6 s
 
     dropped = ADDED_BY_PAPERMILL - ({"injected-parameters"} if keep_injected else set())
     cells = [_clean_cell(cell) for cell in nb.cells if not dropped & set(tags(cell))]
@@ -122,8 +124,6 @@ def _alternative_texts(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _small_png(encoded: str) -> str:
     """A picture in 256 colours, which is a third of the bytes; one that has a palette already stays as it is."""
-    from PIL import Image
-
     picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
     if picture.mode == "P":
         return encoded

@@ -176,7 +176,7 @@ def _executor(workers: int, cluster: Any) -> Iterator[Callable[[Task], Future]]:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             yield lambda task: pool.submit(work, task)
     else:
-        from kdlib.experiments.backends import _client
+        from kdlib.experiments.backends import _client  # numpy: the help of the lesson commands is to be quick
 
         with _client(cluster, workers) as client:
             pool = client.get_executor(pure=False, retries=2)

@@ -47,7 +47,7 @@ def _digits(root: Path) -> Dataset:
 def _torchvision(name: str, root: Path) -> Dataset:
     if (root / name / "train").is_dir():  # a copy in class folders spares the download
         return replace(load_folder(str(root / name), root), name=name)
-    from torchvision import datasets
+    from torchvision import datasets  # 4 s, and its build must fit torch: only who downloads needs it
 
     folder, kind = (
         str(root / name),
@@ -67,7 +67,7 @@ def _torchvision(name: str, root: Path) -> Dataset:
 
 
 def _diabetes(root: Path) -> Dataset:
-    from sklearn.datasets import load_diabetes
+    from sklearn.datasets import load_diabetes  # likewise
 
     raw = load_diabetes(scaled=False)
     order = seeds.stream(0, "validation").permutation(len(raw.target))

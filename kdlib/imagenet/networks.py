@@ -60,7 +60,7 @@ def _conv_bn_relu(c_in: int, c_out: int, kernel: int, stride: int, groups: int =
 
 
 def _torchvision(num_classes: int, image_size: int, *, arch: str) -> nn.Module:
-    from torchvision.models import get_model
+    from torchvision.models import get_model  # 4 s: only its networks need it
 
     options = {"image_size": image_size} if arch.startswith("vit") else {}
     return get_model(arch, weights=None, num_classes=num_classes, **options)
@@ -97,7 +97,7 @@ def build(name: str, num_classes: int, image_size: int, *, weights: str = "", se
 
 def _pretrained(name: str, num_classes: int, weights: str) -> nn.Module:
     """torchvision's network with torchvision's weights, which are downloaded on first use."""
-    from torchvision.models import get_model, get_model_weights
+    from torchvision.models import get_model, get_model_weights  # 4 s: only its networks need it
 
     if name not in TORCHVISION:
         raise ValueError(f"there are no released weights for {name}; name a .safetensors file that `train` has saved")

@@ -108,7 +108,7 @@ def _timm(architecture: str) -> Callable[[int, int, Size], nn.Module]:
 
 
 def _torchvision(architecture: str) -> Callable[[int, int, Size], nn.Module]:
-    from torchvision import models
+    from torchvision import models  # 4 s: only its networks need it
 
     _check("torchvision", architecture, models.list_models(module=models))
 

@@ -46,7 +46,7 @@ class TorchvisionResNet(Network):
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int, *, arch: str) -> None:
         super().__init__()
-        from torchvision.models import get_model
+        from torchvision.models import get_model  # 4 s: only its networks need it
 
         net: Any = get_model(arch, weights=None, num_classes=num_classes)
         conv = first_convolution(net.conv1, in_channels)
@@ -72,7 +72,7 @@ class TorchvisionMobileNetV2(Network):
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int) -> None:
         super().__init__()
-        from torchvision.models import get_model
+        from torchvision.models import get_model  # 4 s: only its networks need it
 
         net: Any = get_model("mobilenet_v2", weights=None, num_classes=num_classes, dropout=0.0)
         blocks = net.features

@@ -186,7 +186,7 @@ class Kernel(InPlace):
     handle: Any = None
 
     def write(self, text: str) -> None:
-        from IPython.display import display
+        from IPython.display import display  # there is a kernel, so it is loaded
 
         if self.handle is None:
             self.handle = display({"text/plain": text}, raw=True, display_id=True)

@@ -30,7 +30,7 @@ def described_png(figure: Figure) -> tuple[bytes, dict[str, str]]:
 
 def use() -> None:
     """Show figures this way from now on, if this is a notebook; elsewhere nothing happens."""
-    from IPython.core.getipython import get_ipython
+    from IPython.core.getipython import get_ipython  # the command line draws without it
 
     shell = get_ipython()
     if shell is None or shell.display_formatter is None:

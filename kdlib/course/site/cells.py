@@ -13,7 +13,7 @@ from typing import Any
 
 import latex2mathml.converter
 import nh3
-from jinja2 import pass_context
+from jinja2 import FileSystemLoader, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 from nbconvert import HTMLExporter
@@ -168,8 +168,6 @@ class _Cells(HTMLExporter):
     """nbconvert's exporter with the site's template and prose."""
 
     def __init__(self, prose: Prose) -> None:
-        from jinja2 import FileSystemLoader
-
         self.prose = prose
         super().__init__(
             template_name="basic",
