@@ -12,20 +12,15 @@ from PIL import Image
 
 from kdlib import PRESETS, Run, Store, run
 from kdlib.data.datasets import DATASETS
-from kdlib.experiments import teachers
 from kdlib.experiments.config import as_run, choices
-from kdlib.experiments.fingerprint import dataset_of, describe, teacher_runs
+from kdlib.experiments.fingerprint import describe
 from kdlib.experiments.run import (
     Objective,
     TeacherSide,
     batch_key,
     check,
     kept_samples,
-    load_student,
-    load_teacher,
-    student_of,
     train_together,
-    workshop,
 )
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES, RESHAPES
 from kdlib.losses.logits import dkd
@@ -33,21 +28,7 @@ from kdlib.losses.reshape import class_std
 from kdlib.models import MODELS
 from kdlib.scorers import SCORERS
 from kdlib.selection import SELECTIONS
-from kdlib.training.evaluate import accuracy, predict
-from kdlib.training.reference_runs import networks
-
-SHORT = {"epochs": 2, "fraction": 0.2, "lr": 0.02}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-def check_row(row: dict, kept: int) -> None:
-    assert row["status"] == "ok" and row["kept"] == kept
-    assert 0 <= row["test_acc"] <= row["test_acc_best"] <= 100
-    assert row["steps"] > 0 and row["train_loss"] > 0
+from tests.experiments.short_runs import SHORT, check_row, without_costs
 
 
 @pytest.mark.parametrize("scorer", [name for name in SCORERS if name != "released"])  # that one: test_released.py
@@ -189,13 +170,6 @@ def test_a_recipe_may_be_a_dict() -> None:
     assert Run(teacher_recipe=changes).teacher_recipe == "lr=0.01, milestones=[30, 40], schedule=steps"  # type: ignore[arg-type]
 
 
-COSTS = ("seconds", "student_seconds", "teacher_seconds", "score_seconds", "cache_seconds", "cache_images")
-
-
-def without_costs(row: dict) -> dict:
-    return {name: value for name, value in row.items() if name not in COSTS}
-
-
 def test_same_seed_same_row_and_another_seed_another(store: Store, tmp_path: Path) -> None:
     first, other = (run(Run(**SHORT, seed=s), store) for s in (3, 4))
     again = run(Run(**SHORT, seed=3), Store(tmp_path))
@@ -292,69 +266,3 @@ def test_class_std_is_computed_once_for_runs_side_by_side(store: Store, monkeypa
     assert len(calls) == 1 and len({row["train_loss"] for row in rows}) == 4
     side = TeacherSide(Run(**SHORT), store)
     assert side.class_std.shape == (10,) and (side.class_std > 0).all()
-
-
-# -- students and teachers as networks
-
-
-def test_a_kept_student_comes_back_with_its_curves(store: Store) -> None:
-    r = Run(**SHORT, seed=21)
-    row, student = run(r, store), load_student(r, store)
-    data = dataset_of(r)
-    assert float(accuracy(predict(student, data.test_x, data), data.test_y)) == pytest.approx(row["test_acc"])
-    curves = student_of(r, store)
-    assert curves["curve/loss"].shape == curves["curve/rate"].shape == (1, 2)
-    assert curves["curve/loss"][0, -1] == pytest.approx(row["train_loss"], rel=1e-4)
-
-
-def test_a_teacher_comes_back(store: Store) -> None:
-    r = Run(**SHORT, seed=21)
-    data = dataset_of(r)
-    found = accuracy(predict(load_teacher(r, store), data.test_x, data), data.test_y)
-    assert float(found) == pytest.approx(run(r, store)["teacher_acc"])
-
-
-def test_a_shipped_teacher_is_found_before_one_is_trained(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    r = Run(**SHORT, seed=22)
-    expected = run(r, store)
-    shop = workshop(r, store)
-    monkeypatch.setattr(teachers, "folder", lambda: tmp_path / "teachers")
-    teachers.ship(
-        "digits_mlp_s0", networks(teacher_runs(r), shop), shop.data, shop.describe(teacher_runs(r)), {"commit": "none"}
-    )
-    monkeypatch.setattr(
-        "kdlib.training.reference_runs.train_batched", lambda *a, **k: pytest.fail("a teacher was trained")
-    )
-    row = run(r, Store(tmp_path / "store"))
-    assert {**without_costs(row)} == {**without_costs(expected)} and row["teacher_images"] == expected["teacher_images"]
-
-
-def test_a_list_of_samples_takes_the_place_of_a_selection(store: Store, tmp_path: Path) -> None:
-    file = tmp_path / "kept.csv"
-    file.write_text("row\n" + "\n".join(str(i) for i in range(0, 1347, 5)))
-    r = Run(epochs=2, lr=0.02, kept_file=str(file))
-    assert kept_samples(r, store).tolist() == list(range(0, 1347, 5))
-    assert run(r, store)["kept"] == 270
-    moved = file.rename(tmp_path / "elsewhere.csv")
-    assert describe(Run(epochs=2, lr=0.02, kept_file=str(moved))) == {**describe_of(moved)}
-    for text, message in (("id\n1", "row"), ("row\n5000", "no training sample"), ("row\n1\n1", "twice")):
-        file.write_text(text)
-        with pytest.raises(ValueError, match=message):
-            check(Run(kept_file=str(file)))
-
-
-def describe_of(file: Path) -> dict:
-    return describe(Run(epochs=2, lr=0.02, kept_file=str(file)))
-
-
-def test_costs_stand_in_columns_of_their_own(tmp_path: Path) -> None:
-    rows = [run(Run(**SHORT, scorer="el2n", score_runs=2, seed=s), Store(tmp_path)) for s in (0, 1)]
-    for row in rows:
-        assert row["student_images"] == 2 * 269 and row["teacher_images"] == 2 * 1347
-        assert row["score_images"] == 2 * 2 * 1347
-        assert row["student_seconds"] + row["cache_seconds"] == pytest.approx(row["seconds"], abs=0.01)
-    assert rows[0]["cache_images"] >= 269 > 0
-    alone = run(Run(**SHORT, loss="cross_entropy"), Store(tmp_path))
-    assert alone["teacher_images"] == alone["score_images"] == alone["cache_images"] == 0

@@ -5,74 +5,16 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from kdlib.models import build
-from kdlib.scorers import SCORERS, Signals, dynamics, errors, geometry, memorization
-from kdlib.scorers.gradients import grand, grand_last, is_plain, layerwise_norm, vectorised_norm
+from kdlib.scorers import SCORERS, Signals, dynamics, errors
 from kdlib.scorers.released import released_scores
-from kdlib.scorers.signals import AXES
 from kdlib.selection.rules import keep_indices
-
-N, K = 40, 5
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def labels() -> np.ndarray:
-    y = rng(3).integers(0, K - 1, N)
-    y[0] = K - 1  # a class of one sample
-    return y
-
-
-def signals() -> Signals:
-    g = rng()
-    return Signals(
-        correct=g.random((3, 6, N)) < 0.6,
-        margin=g.normal(size=(3, 6, N)).astype(np.float32),
-        error=g.random((3, 6, N)).astype(np.float32),
-        early_probs=g.dirichlet(np.ones(K), (3, N)).astype(np.float32),
-        late_probs=g.dirichlet(np.ones(K), (3, N)).astype(np.float32),
-        grad_norm=g.random((2, N)),
-        grad_norm_last=g.random((2, N)),
-        embedding=g.normal(size=(N, 4)).astype(np.float32),
-        subset_correct=g.random((20, N)) < 0.7,
-        trained=g.random((20, N)) < 0.7,
-        view_difficulty=g.random((3, N)),
-        released=g.normal(size=N),
-    )
-
-
-def reordered(s: Signals, order: np.ndarray) -> Signals:
-    axis = {name: axes.index("N") for name, axes in AXES.items() if "N" in axes}
-    return dataclasses.replace(s, **{name: np.take(getattr(s, name), order, axis=a) for name, a in axis.items()})
-
-
-# -- every entry of the registry
-
-
-# name of the case -> scorer and options
-ENTRIES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in SCORERS} | {
-    "difficulty over views": ("difficulty", {"views": 3}),
-    "memorization, empty group 0": ("memorization", {"empty_group": "zero"}),
-    "k-center from the centre": ("k_center", {"start": "centre"}),
-    "first learned": ("epochs_to_learn", {"until": "first"}),
-    "herding by argmax": ("herding", {"rule": "argmax"}),
-    "el2n of the first three epochs": ("el2n_training", {"epochs": 3}),
-}
-
-
-def scores_of(case: str, s: Signals, y: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    name, options = ENTRIES[case]
-    return SCORERS[name](s, y, generator, **options)
+from tests.scorers.samples import ENTRIES, K, N, labels, reordered, rng, scores_of, signals
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -267,170 +209,11 @@ def test_entropy_and_margin_by_hand() -> None:
         errors.margin(np.ones((3, 1)))
 
 
-# -- gradients
-
-
-def one_by_one(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
-    norms = []
-    for i in range(len(x)):
-        gradients = torch.autograd.grad(F.cross_entropy(model(x[i : i + 1]), y[i : i + 1]), list(model.parameters()))
-        norms.append(sum(float(g.square().sum()) for g in gradients) ** 0.5)
-    return np.array(norms)
-
-
-@pytest.mark.parametrize("name", ["mlp", "resnet8", "vgg8", "mobilenetv2", "shufflenetv1", "vit"])
-def test_grand_is_the_gradient_norm_of_each_sample(name: str) -> None:
-    model = build(name, K, 1, 8).double()
-    x, y = torch.from_numpy(rng().normal(size=(5, 1, 8, 8))), torch.arange(5)
-    model.train()
-    for module in model.modules():  # running statistics that are not the initial ones
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.5, 0.5), module.running_var.uniform_(0.5, 2)
-    scores = grand(model, x, y, chunk=2)
-    assert model.training and all(m.training for m in model.modules())
-    model.eval()
-    expected = one_by_one(model, x, y)
-    assert np.allclose(scores, expected, rtol=1e-8)
-    assert np.allclose(vectorised_norm(model)(x, y).numpy(), expected, rtol=1e-8)
-    assert all(p.grad is None for p in model.parameters())
-
-
-class Twice(nn.Module):
-    """One linear layer used two times, and a convolution with everything set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(2, 4, 3, stride=2, padding=1, dilation=1, groups=2)
-        self.fc = nn.Linear(16, 16)
-        self.inplace = nn.ReLU(inplace=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.inplace(self.conv(x)).flatten(1)
-        return self.fc(self.inplace(self.fc(h)))[:, :K]
-
-
-def test_grand_of_a_layer_used_twice() -> None:
-    torch.manual_seed(0)
-    model, x, y = Twice().double(), torch.from_numpy(rng().normal(size=(3, 2, 4, 4))), torch.arange(3)
-    assert is_plain(model)
-    assert np.allclose(grand(model, x, y), one_by_one(model, x, y), rtol=1e-10)
-
-
-@pytest.mark.parametrize("windows", [0, 2**16])
-def test_both_rules_of_a_convolution_know_its_settings(monkeypatch, windows: int) -> None:
-    torch.manual_seed(0)
-    monkeypatch.setattr("kdlib.scorers.gradients.WINDOWS", windows)
-    conv = nn.Conv2d(2, 4, (3, 2), stride=(1, 2), padding=(2, 1), dilation=(2, 1))
-    model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.LazyLinear(K))
-    x, y = torch.from_numpy(rng().normal(size=(3, 2, 6, 7))), torch.arange(3)
-    model(x.float())
-    model.double()
-    assert np.allclose(grand(model, x, y), one_by_one(model, x, y), rtol=1e-10)
-
-
-def test_in_place_activations_do_not_disturb_the_layer_rules() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, K)).double()
-    x, y = torch.from_numpy(rng().normal(size=(3, 2, 4, 4))), torch.arange(3)
-    assert np.allclose(layerwise_norm(model)(x, y).numpy(), one_by_one(model, x, y), rtol=1e-10)
-
-
-def test_grand_does_not_depend_on_the_batch() -> None:
-    model = build("resnet8", K, 3, 8).double()
-    x, y = torch.from_numpy(rng().normal(size=(7, 3, 8, 8))), torch.arange(7) % K
-    for score in (grand, grand_last):
-        whole = score(model, x, y, chunk=7)
-        assert all(np.allclose(score(model, x, y, chunk=c), whole, rtol=1e-9) for c in (1, 3, 5))
-        order = rng(1).permutation(7)
-        assert np.allclose(score(model, x[order], y[order], chunk=3), whole[order], rtol=1e-9)
-
-
-def test_grand_last_is_the_last_layers_share() -> None:
-    model = build("resnet8", K, 1, 8).double().eval()
-    x, y = torch.from_numpy(rng().normal(size=(4, 1, 8, 8))), torch.arange(4)
-    last = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    shares = []
-    for i in range(4):
-        last.requires_grad_(True)
-        gradients = torch.autograd.grad(F.cross_entropy(model(x[i : i + 1]), y[i : i + 1]), [last.weight, last.bias])
-        shares.append(sum(float(g.square().sum()) for g in gradients) ** 0.5)
-    assert np.allclose(grand_last(model, x, y), shares, rtol=1e-9)
-    with pytest.raises(ValueError, match="4 inputs but 3 labels"):
-        grand(model, x, y[:3])
-    with pytest.raises(ValueError, match="chunk"):
-        grand_last(model, x, y, chunk=0)
-
-
-# -- memorization
-
-
-def test_memorization_recovers_a_planted_effect() -> None:
-    g = rng()
-    trained = g.random((4000, 3)) < 0.7
-    gain = np.array([0.0, 0.4, 0.8])
-    correct = g.random((4000, 3)) < 0.2 + gain * trained
-    assert np.allclose(memorization.memorization(trained, correct), gain, atol=0.06)
-
-
-def test_a_sample_never_held_out() -> None:
-    trained = np.array([[1, 1], [1, 0], [1, 0]], bool)
-    correct = np.array([[1, 1], [1, 0], [0, 1]], bool)
-    assert np.allclose(memorization.memorization(trained, correct), [0, 0.5])
-    assert np.allclose(memorization.memorization(trained, correct, "zero"), [2 / 3, 0.5])
-    with pytest.raises(ValueError, match="neutral"):
-        memorization.memorization(trained, correct, "none")
-    with pytest.raises(ValueError, match="share one shape"):
-        memorization.memorization(trained, correct[:2])
-
-
-# -- geometry
-
-
-@pytest.mark.parametrize("rule", ["argmin", "argmax"])
-def test_herding_follows_its_definition(rule: str) -> None:
-    x = rng().normal(size=(12, 3))
-    picked: list[int] = []
-    for t in range(12):
-        target = (t + 1) * x.mean(0) - x[picked].sum(0)
-        left = [i for i in range(12) if i not in picked]
-        distance = [np.linalg.norm(target - x[i]) for i in left]
-        picked.append(left[int(np.argmin(distance) if rule == "argmin" else np.argmax(distance))])
-    assert geometry.herding_order(x, rule=rule).tolist() == picked
-    assert geometry.herding_order(x, 5, rule).tolist() == picked[:5]
-
-
-def test_herding_scores_keep_the_head_of_each_class() -> None:
-    x, y = rng().normal(size=(30, 4)), np.repeat([0, 1, 2], 10)
-    kept = keep_indices(geometry.herding(x, y), 0.3, labels=y, rng=rng())
-    heads = [np.arange(10 * c, 10 * c + 10)[geometry.herding_order(x[y == c], 3)] for c in range(3)]
-    assert np.array_equal(kept, np.sort(np.concatenate(heads)))
-    with pytest.raises(ValueError, match="argmin"):
-        geometry.herding(x, y, "argmean")
-
-
-def test_herding_tracks_the_mean_better_than_chance() -> None:
-    x = rng().normal(size=(200, 5))
-
-    def error(ids: np.ndarray) -> float:
-        return float(np.linalg.norm(x[ids].mean(0) - x.mean(0)))
-
-    chance = np.median([error(rng(s).choice(200, 20, replace=False)) for s in range(50)])
-    assert error(geometry.herding_order(x, 20)) < chance / 3
-
-
-def test_class_distance_of_odd_classes() -> None:
-    x = np.array([[0.0, 0.0], [4.0, 0.0], [2.0, 6.0], [7.0, 7.0]])
-    y = np.array([5, 5, 5, 9])
-    assert geometry.class_centres(x, y).tolist() == [[2.0, 0.0], [7.0, 7.0]]
-    assert geometry.class_distance(x, y).tolist() == [2.0, 2.0, 6.0, 0.0]
-    assert geometry.class_distance(x, y, "mean")[3] == 0.0
-
-
 # -- released tables
 
 FILES = [f"train/n0{c}/img_{i}.JPEG" for c in range(2) for i in range(3)]
+
+
 NAMES = [f.rsplit("/", 1)[1] for f in FILES[:3]]
 
 

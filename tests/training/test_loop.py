@@ -13,82 +13,31 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.conventional import DistillKL, one_cycle
+from benchmarks.conventional import DistillKL
 from kdlib.losses import FEATURE_LOSSES, LOSSES, RESHAPES, class_std, cross_entropy, kd, logit_loss
-from kdlib.models import build
 from kdlib.store.artefacts import Store
 from kdlib.training.checkpoint import StoredCheckpoint
-from kdlib.training.cuda_graphs import GraphedStep
 from kdlib.training.evaluate import predict
-from kdlib.training.logit_cache import LogitCache
 from kdlib.training.loop import FeatureTerm, Loop, Member, Trained, train, train_batched
 from kdlib.training.recipe import Recipe
-from tests.plain import CLASSES, Plain, Smooth, images, small_data, train_plainly
-
-DATA = small_data()
-KEEP = np.flatnonzero(np.random.default_rng(1).random(60) < 0.8)  # 46 of 60
-ONE_STEP = Recipe(
-    epochs=1, batch_size=64, lr=1.0, momentum=0, weight_decay=0, schedule="constant", augment="crop_flip"
-)  # the weights then move by exactly the gradient
-STEPS = Recipe(
-    epochs=3, batch_size=16, lr=0.05, schedule="one_cycle", augment="crop_flip"
-)  # 3 steps an epoch, the last of 14
-
-
-STUDENTS = {"smooth": 1e-5, "mlp": 1e-4, "resnet8": 1e-2}
-"""Student -> tolerance of one step's gradient, relative to each tensor's largest value (see `Smooth`)."""
-DRIFT = 20  # times that after the nine steps of `STEPS`
-
-
-def network(name: str = "resnet8", seed: int = 0) -> nn.Module:
-    return Smooth(CLASSES, 3, 8, seed) if name == "smooth" else build(name, CLASSES, 3, 8, seed=seed)
-
-
-def teacher(name: str = "resnet8") -> nn.Module:
-    """A frozen network with statistics of its own: a few steps on the data, then eval mode."""
-    found = network(name, seed=99)
-    train(found, DATA, np.arange(60), dataclasses.replace(STEPS, epochs=2), seed=5, loss=cross_entropy, device="cpu")
-    return found.requires_grad_(False).eval()
-
-
-TEACHER = teacher()
-SMOOTH_TEACHER = teacher("smooth")
-KINKS = dict.fromkeys(("fsp", "fitnets", "ab", "ft", "vid"), 1e-2)  # a ReLU in the student or in the loss
-
-
-def fresh_cache(model: nn.Module = TEACHER, augment: str = "crop_flip", folder: Path | None = None) -> LogitCache:
-    return LogitCache(model, DATA, augment, folder)
-
-
-def schedule_of(steps: int, epochs: int) -> Callable[[int, int], float]:
-    """One cycle over `epochs` epochs of `steps` steps, as the factor of the learning rate."""
-    return lambda epoch, step: one_cycle((epoch * steps + step + 0.5) / (epochs * steps))
-
-
-def same_state(left: nn.Module, right: nn.Module, tolerance: float) -> None:
-    """Equal weights and batch norm statistics; the tolerance is relative to each tensor's largest value (or 0.1)."""
-    for (name, a), b in zip(left.state_dict().items(), right.state_dict().values(), strict=True):
-        a, b = a.double(), b.double()
-        worst = float((a - b).abs().max()) if a.numel() else 0.0
-        assert worst <= 2e-6 + tolerance * max(float(b.abs().max()), 0.1), f"{name} differs by {worst:g}"
-
-
-def identical(left: nn.Module, right: nn.Module) -> bool:
-    pairs = zip(left.state_dict().values(), right.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
-
-
-# -- one step: loss and gradient
-
-
-def logit_objective(loss: Callable, source: nn.Module | None) -> Callable:
-    def objective(model: nn.Module, x: Tensor, labels: Tensor, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        logits = model(x)
-        with torch.no_grad():
-            soft = None if source is None else source(x)
-        return logits, loss(logits, soft, labels).mean()
-
-    return objective
+from tests.plain import CLASSES, Plain, images, train_plainly
+from tests.training.samples import (
+    DATA,
+    DRIFT,
+    KEEP,
+    KINKS,
+    ONE_STEP,
+    SMOOTH_TEACHER,
+    STEPS,
+    STUDENTS,
+    TEACHER,
+    fresh_cache,
+    identical,
+    logit_objective,
+    network,
+    same_state,
+    schedule_of,
+)
 
 
 @pytest.mark.parametrize("student", ["smooth", "mlp"])
@@ -286,68 +235,6 @@ def test_training_stops_when_nobody_is_left() -> None:
     wild = dataclasses.replace(STEPS, lr=1e8, schedule="constant", epochs=20)
     found = train(network("mlp"), DATA, KEEP, wild, seed=0, loss=cross_entropy, device="cpu")
     assert found.diverged and len(found.loss) < 20
-
-
-# -- recorded steps (CUDA graphs), with a recorder that works on a CPU
-
-
-def pretend(batch: int) -> Callable:
-    """Like a CUDA graph: nothing happens when it is recorded; a replay does the work on the same memory, into the same."""
-
-    def record(step: Callable) -> tuple[Callable[[], None], tuple[Tensor, Tensor]]:
-        outputs = torch.full((1, batch, CLASSES), torch.nan), torch.full((1,), torch.nan)
-
-        def replay() -> None:
-            for place, value in zip(outputs, step(), strict=True):
-                place.copy_(value)
-
-        return replay, outputs
-
-    return record
-
-
-def refuse(step: Callable) -> tuple[Callable[[], None], tuple[Tensor, Tensor]]:
-    raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
-
-
-@pytest.mark.parametrize("works", [True, False])
-def test_recorded_steps_train_as_ordinary_ones(works: bool, capsys: pytest.CaptureFixture) -> None:
-    plain, ours = network("smooth"), network("smooth")
-    expected = train(plain, DATA, KEEP, STEPS, seed=3, loss=kd, teacher=fresh_cache(), device="cpu")
-    loop = Loop([Member(ours, KEEP, 3, kd)], DATA, STEPS, torch.device("cpu"))
-    loop.optimiser.param_groups[0]["lr"] = torch.tensor(STEPS.lr)  # where a graph would find it
-    graphed = GraphedStep(loop.step, record=pretend(15) if works else refuse, aside=lambda step: step())
-    loop.take = graphed
-    losses = [float(loop.epoch(epoch, fresh_cache(), None)[0]) for epoch in range(3)]
-    assert losses == pytest.approx(expected.loss, rel=1e-5)
-    same_state(ours, plain, 1e-4)
-    shapes = [key[0] for key in graphed.recorded]
-    assert shapes == ([(1, 15)] if works else [])  # the batches of 16 are three, all of them ordinary
-    assert graphed.possible == works
-    assert capsys.readouterr().out.count("training goes on step by step") == (not works)
-
-
-def test_a_loss_that_changes_is_recorded_anew() -> None:
-    class Warming:
-        def __init__(self, epoch: int = 1) -> None:
-            self.epoch = epoch
-
-        def __call__(self, logits: Tensor, soft: Tensor | None, labels: Tensor) -> Tensor:
-            return kd(logits, soft, labels, alpha=min(self.epoch / 3, 1.0))
-
-        def at_epoch(self, epoch: int) -> Warming:
-            return Warming(epoch)
-
-    recipe = dataclasses.replace(STEPS, epochs=4, batch_size=8)
-    results = []
-    for graphed in (True, False):
-        model = network("smooth")
-        loop = Loop([Member(model, np.arange(48), 3, Warming())], DATA, recipe, torch.device("cpu"))
-        if graphed:
-            loop.take = GraphedStep(loop.step, record=pretend(8), aside=lambda step: step())
-        results.append((model, [float(loop.epoch(epoch, fresh_cache(), None)[0]) for epoch in range(4)]))
-        assert not graphed or loop.take.recorded, "of six batches an epoch the last three are replayed"
-    assert results[0][1] == pytest.approx(results[1][1], rel=1e-5)
 
 
 # -- repeatability
