@@ -3,6 +3,9 @@
 Images are uint8 tensors in memory, cut and flipped a batch at a time; there is no DataLoader. An epoch draws its order and
 its views first, then asks the teacher for the logits of exactly those (sample, view) pairs (`logit_cache.py` remembers them),
 and then takes its steps. Nothing waits for a number on the way: losses are summed on the device and read once an epoch.
+
+To read it: `_train` goes through the epochs, `Loop.epoch` through the batches of one, `Loop.step` is one step of the
+optimiser and `Loop.losses` what it minimises. Shapes: R runs side by side, n kept samples, B in a batch, K classes.
 """
 
 from __future__ import annotations
@@ -94,9 +97,8 @@ class Loop:
         self.optimiser = OPTIMISERS[recipe.optimiser](parameters, recipe, rate)
         self.groups: list[tuple[LogitLoss, Tensor]] = []
         self.shown: progress.Epochs | None = None
-        self.steps = self.presented = self.initially_presented = (
-            0  # samples: of each member; in the feature loss's stage
-        )
+        # Steps taken; samples presented to each member, in the training itself and in the feature loss's initial stage.
+        self.steps = self.presented = self.initially_presented = 0
         self.epochs, _ = recipe.plan(self.keep.shape[1], len(self.y))
         low = precision_used(recipe.precision, device) == "bfloat16"
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
@@ -135,7 +137,7 @@ class Loop:
                 logits = self.forward(x)
         logits = logits.float()
         loss = torch.empty(len(labels), device=self.device)
-        for function, rows in self.groups:  # a loss knows samples only, so members may lie side by side in its batch
+        for function, rows in self.groups:  # a loss sees single samples: members with the same one share a call of it
             flat = None if soft is None else soft[rows].flatten(0, 1)
             per_sample = function(logits[rows].flatten(0, 1), flat, labels[rows].flatten())
             if self.sampler is not None:
@@ -251,9 +253,7 @@ def train_batched(
         raise ValueError("runs that train side by side must keep equally many samples")
     where = resolve_device(device)
     keep_freed_memory()
-    on_device = (
-        torch.cuda.device(where) if where.type == "cuda" else nullcontext()
-    )  # graphs record on the current device
+    on_device = torch.cuda.device(where) if where.type == "cuda" else nullcontext()  # where CUDA graphs are recorded
     with on_device, progress.line() as line:
         return _train(members, data, recipe, where, teacher, record, stop_after, on_epoch, resume, line)
 
