@@ -10,7 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -152,21 +152,39 @@ def work(task: Task, progress: Callable[[str], None] = say) -> Outcome:
 
 
 def _execute(tasks: Sequence[Task], workers: int, cluster: Any, progress: Callable[[str], None]) -> Iterator[Outcome]:
-    """Outcomes as they come. Never more tasks are handed out than can run, so that Ctrl-C leaves none behind."""
+    """Outcomes as they come. Never more tasks are handed out than can run, so that Ctrl-C leaves none behind.
+
+    A worker process that dies takes its pool along: those that were at work start again in a new one, once.
+    """
     if workers == 1 and cluster is None:
         yield from (work(t, progress) for t in tasks)
         return
-    waiting = list(reversed(tasks))
-    with _executor(workers, cluster) as submit:
-        running: dict[Future, Task] = {}
-        while waiting or running:
-            while waiting and len(running) < workers:
-                task = waiting.pop()
-                running[submit(task)] = task
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task = running.pop(future)
+    waiting, again = list(reversed(tasks)), set[Path]()
+    while waiting:
+        with _executor(workers, cluster) as submit:
+            for task, future in _handed_out(waiting, submit, workers):
                 error = future.exception()
-                yield future.result() if error is None else Outcome(task, error=f"the worker died: {error!r}")
+                if isinstance(error, BrokenExecutor) and task.notebook not in again:
+                    again.add(task.notebook)
+                    waiting.append(task)
+                else:
+                    yield future.result() if error is None else Outcome(task, error=f"the worker died: {error!r}")
+
+
+def _handed_out(waiting: list[Task], submit: Callable[[Task], Future], workers: int) -> Iterator[tuple[Task, Future]]:
+    """Tasks and what came of them, until none is waiting or the pool has broken and nothing runs any more."""
+    running: dict[Future, Task] = {}
+    broken = False
+    while running or (waiting and not broken):
+        while waiting and len(running) < workers and not broken:
+            try:
+                running[submit(waiting[-1])] = waiting[-1]
+                waiting.pop()
+            except BrokenExecutor:
+                broken = True
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            broken = broken or isinstance(future.exception(), BrokenExecutor)
+            yield running.pop(future), future
 
 
 @contextmanager
