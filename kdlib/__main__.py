@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-def usage() -> str:
+def help_text() -> str:
     """The text of `python -m kdlib --help`."""
     lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
     head = "usage: python -m kdlib COMMAND ...\n\nKnowledge distillation on pruned data."
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
-        print(usage())
+        print(help_text())
         return 0 if args else 2
     if args[0] == "--version":
         print(f"kdlib {__version__}")

@@ -116,7 +116,7 @@ def _transport(scratch: Path) -> dict[str, Any]:
 
 
 @dataclass
-class Job:
+class Execution:
     """One execution: the notebook, where it goes, and how far it has come."""
 
     source: Path
@@ -250,7 +250,7 @@ class Tracker:
 
     every = 2.0
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Execution) -> None:
         self.job, self.last, self.buffer = job, time.monotonic(), ""
         self.done = self.total = self.injected = 0
 

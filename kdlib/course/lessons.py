@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdlib.course.execution import Job, LessonError, Stalled
+from kdlib.course.execution import Execution, LessonError, Stalled
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
 
@@ -123,7 +123,7 @@ def run_lesson(
     figures = Path(figures) if figures is not None else default_figures(target, given)
     start = time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
-        job = Job(source, copy.deepcopy(nb), given, target, Path(), progress, expect_seconds)
+        job = Execution(source, copy.deepcopy(nb), given, target, Path(), progress, expect_seconds)
         try:
             executed, made = _executed(job, preset or given.get("preset"), figures)
             break
@@ -136,7 +136,7 @@ def run_lesson(
     return Ran(source.stem, target, figures, made, time.monotonic() - start)
 
 
-def _executed(job: Job, preset: str | None, figures: Path) -> tuple[Any, tuple[str, ...]]:
+def _executed(job: Execution, preset: str | None, figures: Path) -> tuple[Any, tuple[str, ...]]:
     """The executed notebook and the figures that it published."""
     with tempfile.TemporaryDirectory(prefix="kdlib-") as scratch:
         job.scratch = Path(scratch)

@@ -58,12 +58,12 @@ class Job:
         parts = zip(self.places, self.runs, self.described, strict=True)
         return [Job((place,), (run,), (one,), self.gpu) for place, run, one in parts]
 
-    def failed(self, error: str) -> list[Outcome]:
+    def failed(self, error: str) -> list[RunOutcome]:
         """The outcome "failed" for each of its runs."""
         return [{"status": "failed", "error": error} for _ in self.runs]
 
 
-Outcome = dict[str, Any]
+RunOutcome = dict[str, Any]
 """{"status": "done", "row"} or {"status": "busy" | "failed" | "store", "error"}."""
 
 OTHER_KEY = (
@@ -72,7 +72,7 @@ OTHER_KEY = (
 )
 
 
-def attempt(work: Work, sent: Sequence[dict], keys: Sequence[str], wait: bool) -> list[Outcome]:
+def attempt(work: Work, sent: Sequence[dict], keys: Sequence[str], wait: bool) -> list[RunOutcome]:
     """What a worker process does with a job: `carry_out` the runs of these fields.
 
     `keys`: of the rows, as the caller computed them; a run whose key is another one here is refused.
@@ -86,14 +86,14 @@ def attempt(work: Work, sent: Sequence[dict], keys: Sequence[str], wait: bool) -
 
 def carry_out(
     work: Work, runs: Sequence[Any], described: Sequence[dict], wait: bool, strange: Sequence[bool] = ()
-) -> list[Outcome]:
+) -> list[RunOutcome]:
     """Train the runs, which stores their rows; one that another process is at is waited for or left.
 
     `strange`: which runs are refused. An exception in a run ends in its outcome "failed"; a store that cannot be used in
     "store", for all.
     """
     store = Store(work.root, lease_seconds=work.lease_seconds)
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, RunOutcome] = {}
     with ExitStack() as leases:
         try:
             mine = []
@@ -112,7 +112,7 @@ def carry_out(
     return [outcomes[place] for place in range(len(runs))]
 
 
-def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict[int, Outcome]:
+def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict[int, RunOutcome]:
     """Train together what can be; should that fail, one by one, so that only the guilty run fails."""
     if len(mine) > 1:
         try:
@@ -121,7 +121,7 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict
             raise
         except Exception as problem:
             log.warning("a group of %d runs failed (%s): now one by one", len(mine), problem)
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, RunOutcome] = {}
     for one in mine:
         try:
             outcomes |= _together(module, store, [one])
@@ -133,19 +133,21 @@ def _train(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict
     return outcomes
 
 
-def _together(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict[int, Outcome]:
+def _together(module: Any, store: Store, mine: list[tuple[int, Any, dict]]) -> dict[int, RunOutcome]:
     places, runs, described = zip(*mine, strict=True)
     rows = module.train_together(runs, store, described)
     return {place: {"status": "done", "row": row} for place, row in zip(places, rows, strict=True)}
 
 
-def in_process(jobs: list[Job], work: Work, wait: bool) -> Iterator[tuple[Job, list[Outcome]]]:
+def in_process(jobs: list[Job], work: Work, wait: bool) -> Iterator[tuple[Job, list[RunOutcome]]]:
     """One job after the other, here."""
     for job in jobs:
         yield job, carry_out(work, job.runs, job.described, wait)
 
 
-def on_dask(jobs: list[Job], work: Work, wait: bool, cluster: Any, count: int) -> Iterator[tuple[Job, list[Outcome]]]:
+def on_dask(
+    jobs: list[Job], work: Work, wait: bool, cluster: Any, count: int
+) -> Iterator[tuple[Job, list[RunOutcome]]]:
     """A Dask cluster; the runs of a worker that dies are carried out by another one.
 
     Runs side by side that have killed their workers go on one by one in the end, when no other run is on the cluster
@@ -174,7 +176,7 @@ def on_dask(jobs: list[Job], work: Work, wait: bool, cluster: Any, count: int) -
             yield job, _answer(submit(job), job)
 
 
-def _answer(future: Any, job: Job) -> list[Outcome]:
+def _answer(future: Any, job: Job) -> list[RunOutcome]:
     """What the job's worker says, or why there is none."""
     try:
         return future.result()

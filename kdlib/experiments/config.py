@@ -38,6 +38,9 @@ def option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+STANDARD = recipe.Recipe()  # whose defaults are those of a run
+
+
 @dataclass(frozen=True)
 class Run:
     """One experiment: a student, trained on the kept part of a dataset, with or without a teacher.
@@ -83,24 +86,26 @@ class Run:
     score_runs: int = option(1, "trainings that the scores average over (seeds 0, 1, ...)")
     score_recipe: str = option("", "how the scored trainings differ from the student's: augment=none")
     cache_logits: bool = option(True, "keep the teacher's logits of each view (float16); off: compute them anew")
-    epochs: int = option(60, "passes over the kept samples")
-    batch_size: int = option(64, "largest number of samples in a step")
-    lr: float = option(0.05, "peak learning rate")
-    momentum: float = option(0.9, "momentum of SGD, first beta of AdamW")
-    weight_decay: float = option(5e-4, "L2 penalty on every parameter")
-    optimiser: str = option("sgd", "sgd or adamw")
-    schedule: str = option("one_cycle", "learning rate over time")
-    warmup: float = option(0.2, "share of the steps in which one_cycle rises")
-    milestones: tuple[int, ...] = option((), "epochs after which `steps` divides the rate by 10")
-    remainder: str = option("even", "even: batch sizes differ by one at most; last: a smaller last batch")
-    augment: str = option("none", "augmentation of the training images")
+    epochs: int = option(STANDARD.epochs, "passes over the kept samples")
+    batch_size: int = option(STANDARD.batch_size, "largest number of samples in a step")
+    lr: float = option(STANDARD.lr, "peak learning rate")
+    momentum: float = option(STANDARD.momentum, "momentum of SGD, first beta of AdamW")
+    weight_decay: float = option(STANDARD.weight_decay, "L2 penalty on every parameter")
+    optimiser: str = option(STANDARD.optimiser, "sgd or adamw")
+    schedule: str = option(STANDARD.schedule, "learning rate over time")
+    warmup: float = option(STANDARD.warmup, "share of the steps in which one_cycle rises")
+    milestones: tuple[int, ...] = option(STANDARD.milestones, "epochs after which `steps` divides the rate by 10")
+    remainder: str = option(STANDARD.remainder, "even: batch sizes differ by one at most; last: a smaller last batch")
+    augment: str = option(STANDARD.augment, "augmentation of the training images")
     augment_seed: int = option(-1, "seed of the views; runs that share it share cached logits; -1: the run's own")
     precision: str = option(
-        "auto", "auto (bfloat16 on a GPU), float32, bfloat16 (fast on CPUs with AVX512-BF16 or AMX)"
+        STANDARD.precision, "auto (bfloat16 on a GPU), float32, bfloat16 (fast on CPUs with AVX512-BF16 or AMX)"
     )
-    compile: bool = option(False, "torch.compile the networks: some percent faster after 10 to 50 s of compiling")
-    budget: str = option("epochs", "epochs: as printed; steps: as many steps as the full data would take")
-    eval_every: int = option(1, "epochs between test accuracies; the last epoch always has one")
+    compile: bool = option(
+        STANDARD.compile, "torch.compile the networks: some percent faster after 10 to 50 s of compiling"
+    )
+    budget: str = option(STANDARD.budget, "epochs: as printed; steps: as many steps as the full data would take")
+    eval_every: int = option(STANDARD.eval_every, "epochs between test accuracies; the last epoch always has one")
     keep_student: bool = option(False, "store the trained student and its curves (load_student gives them back)")
     seed: int = option(0, "redraws subset, initial weights, order, views and label noise")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, ...")

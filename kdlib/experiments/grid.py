@@ -22,7 +22,7 @@ import pandas as pd
 
 from kdlib.experiments import backends as executors
 from kdlib.experiments import worker_pool as processes
-from kdlib.experiments.backends import Job, Outcome, Work
+from kdlib.experiments.backends import Job, RunOutcome, Work
 from kdlib.experiments.rows import check_output, export_rows, load_rows
 from kdlib.experiments.sweep_report import Report, failures
 from kdlib.store.artefacts import Store, StoreError, key
@@ -186,7 +186,7 @@ class _Plan:
             raise
         return _table(self.rows, self.runs, self.names)
 
-    def _take(self, place: int, outcome: Outcome) -> None:
+    def _take(self, place: int, outcome: RunOutcome) -> None:
         run, described = self.runs[place], self.described[place]
         if outcome["status"] == "done":
             self.rows[place] = outcome["row"]
@@ -249,7 +249,7 @@ def _check_executor(workers: int, cluster: Any) -> None:
 
 def _carry_out(
     module: Any, missing: dict[int, Any], described: list[dict], store: Store, work: Work, workers: int, cluster: Any
-) -> Iterator[tuple[int, Outcome]]:
+) -> Iterator[tuple[int, RunOutcome]]:
     """The outcomes of all runs as they come; runs another sweep is busy with come last."""
     keys = {place: key("rows", described[place]) for place in missing}
     first_of: dict[str, int] = {}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdlib.experiments.backends import Outcome
+from kdlib.experiments.backends import RunOutcome
 from kdlib.utils import progress
 
 
@@ -22,7 +22,7 @@ class Report:
         self.began = time.monotonic()
         line.say(f"{self.count} of {total} runs are stored")
 
-    def finished(self, outcome: Outcome, run: Any) -> None:
+    def finished(self, outcome: RunOutcome, run: Any) -> None:
         self.count += 1
         self.ahead -= _work(run)
         row = outcome.get("row") or {}

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kdlib.experiments.backends import WORKER_ENVIRONMENT, Job, Outcome, Work, attempt, deal_gpus, visible_gpus
+from kdlib.experiments.backends import WORKER_ENVIRONMENT, Job, RunOutcome, Work, attempt, deal_gpus, visible_gpus
 from kdlib.utils import progress
 
 TRIES = 4
@@ -143,7 +143,7 @@ class _Pool:
             self.stop(child)
 
 
-def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterator[tuple[Job, list[Outcome]]]:
+def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterator[tuple[Job, list[RunOutcome]]]:
     """`count` worker processes; the runs of one that dies are tried again, at most `TRIES` times in all.
 
     GPUs are dealt out to the processes in turn. A job may come back in parts, see `GROUP_TRIES`.
