@@ -154,21 +154,28 @@ def work(task: Task, progress: Callable[[str], None] = say) -> Outcome:
 def _execute(tasks: Sequence[Task], workers: int, cluster: Any, progress: Callable[[str], None]) -> Iterator[Outcome]:
     """Outcomes as they come. Never more tasks are handed out than can run, so that Ctrl-C leaves none behind.
 
-    A worker process that dies takes its pool along: those that were at work start again in a new one, once.
+    A worker process that dies takes its pool along. The lessons that were at work run again in the end, one by one, so that
+    only the one that kills fails.
     """
     if workers == 1 and cluster is None:
         yield from (work(t, progress) for t in tasks)
         return
-    waiting, again = list(reversed(tasks)), set[Path]()
+    waiting, suspects = list(reversed(tasks)), list[Task]()
     while waiting:
         with _executor(workers, cluster) as submit:
             for task, future in _handed_out(waiting, submit, workers):
-                error = future.exception()
-                if isinstance(error, BrokenExecutor) and task.notebook not in again:
-                    again.add(task.notebook)
-                    waiting.append(task)
+                if isinstance(future.exception(), BrokenExecutor):
+                    suspects.append(task)
                 else:
-                    yield future.result() if error is None else Outcome(task, error=f"the worker died: {error!r}")
+                    yield _outcome(task, future)
+    for task in suspects:
+        with _executor(1, cluster) as submit:
+            yield _outcome(task, submit(task))
+
+
+def _outcome(task: Task, future: Future) -> Outcome:
+    error = future.exception()
+    return future.result() if error is None else Outcome(task, error=f"the worker died: {error!r}")
 
 
 def _handed_out(waiting: list[Task], submit: Callable[[Task], Future], workers: int) -> Iterator[tuple[Task, Future]]:
