@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kdlib.analysis.reproduction import samples
+from kdlib.analysis.reproduction import boundaries, samples
 from kdlib.analysis.reproduction.draw import lines
 from kdlib.analysis.reproduction.figure import PaperFigure, by_name
 from kdlib.analysis.reproduction.settings import Place, Setting
@@ -28,10 +28,6 @@ PAIRS = {
     "md-table10": ("wrn_40_2", "vgg8"),
 }
 MAIN = ("resnet50", "mobilenetv2")
-BOUNDARIES = (
-    "the features of trained networks, embedded in a plane: lesson 10 (decision boundaries) makes it, with a number "
-    "for the drift beside it"
-)
 
 
 def window(name: str) -> Fields:
@@ -206,10 +202,6 @@ def _table(name: str, title: str, groups: Any, **more: Any) -> PaperFigure:
     return PaperFigure(name, title, shown.pop("data", CIFAR), groups, **shown)
 
 
-def _boundaries(name: str, title: str) -> PaperFigure:
-    return PaperFigure(name, title, CIFAR, needs=BOUNDARIES)
-
-
 def _examples(name: str, kind: str) -> PaperFigure:
     note = "The paper shows images of ImageNet; these are the setting's."
     draw = samples.examples(WINDOWS[kind])
@@ -221,8 +213,8 @@ def _examples(name: str, kind: str) -> PaperFigure:
 
 FIGURES = by_name(
     [
-        _boundaries("md-fig1", "The teacher's feature space: boundaries of full, hard and easy samples"),
-        _boundaries("md-fig2", "The student's feature space: boundaries of hard, easy and medium samples"),
+        boundaries.FIGURES["md-fig1"],
+        boundaries.FIGURES["md-fig2"],
         PaperFigure(
             "md-fig3",
             "Training accuracy of teacher and student on easy, medium and hard samples",
@@ -258,19 +250,12 @@ FIGURES = by_name(
             reference=lambda line: None,
             note=f"{STAND_IN} Cost is counted in images, which does not depend on the machine; the paper has hours.",
         ),
-        _boundaries("md-fig7", "The student's feature space after 120 epochs"),
-        _boundaries("md-fig8", "The student's feature space after 160 epochs"),
-        _boundaries("md-fig9", "The student's feature space after 240 epochs"),
+        *(boundaries.FIGURES[f"md-fig{k}"] for k in (7, 8, 9)),
         _examples("md-fig10", "hard"),
         _examples("md-fig11", "easy"),
         _examples("md-fig12", MEDIUM),
         _table("md-table1", "Easy, random, hard and medium samples, and reshaped logits", windows),
-        PaperFigure(
-            "md-table2",
-            "How much gradients vary and how much student and teacher agree, for easy, medium and hard samples",
-            CIFAR,
-            needs="gradient norms over the epochs and the mutual information of predictions: lesson 10 measures both",
-        ),
+        boundaries.FIGURES["md-table2"],
         _table(
             "md-table3",
             "Ways to reshape logits, on medium samples",
