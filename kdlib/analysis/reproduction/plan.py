@@ -58,6 +58,8 @@ class Plan:
 
     def carry_out(self, workers: int = 1, progress: bool = True) -> None:
         """Train the missing runs; SweepError at the end if some failed."""
+        if not self.missing:
+            return
         if self.figure.follows:
             self.rows |= boundaries.follow_all(self.missing, self.store)
             return
