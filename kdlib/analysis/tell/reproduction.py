@@ -70,7 +70,7 @@ def rows(found: Plan) -> str:
     """How many of the figure's runs have a row now, and how many of these are committed."""
     there = len(found.rows)
     if there == len(found.runs):
-        return f"All {there} runs of the figure have a row."
+        return "The figure's only run has a row." if there == 1 else f"All {there} runs of the figure have a row."
     return (
         f"{there} of {len(found.runs)} runs of the figure have a row; {len(found.runs) - there} are not measured yet."
     )
