@@ -23,7 +23,7 @@ THREE = ("hard", "easy", "medium")
 TITLES = {
     "md-fig1": ["full", "hard", "easy"],
     "md-fig2": [*THREE],
-    **{f"md-fig{k}": [f"{name}, epoch {epoch} of 4" for name in THREE] for k, epoch in ((7, 2), (8, 3), (9, 4))},
+    **{f"md-fig{k}": [f"{name}, epoch {epoch}/4" for name in THREE] for k, epoch in ((7, 2), (8, 3), (9, 4))},
     "md-table2": ["", ""],
 }
 

@@ -196,7 +196,7 @@ def spaces_after(share: float) -> Callable[[Drawn], Figure]:
     def draw(drawn: Drawn) -> Figure:
         maps, chosen = {}, {}
         for r in drawn.runs:
-            name = f"{window_of(r)}, epoch {_epoch(r.epochs, share)} of {r.epochs}"
+            name = f"{window_of(r)}, epoch {_epoch(r.epochs, share)}/{r.epochs}"
             maps[name] = _map(_seen(r, drawn)["features"][THROUGH.index(share)], drawn)
             chosen[name] = _kept(r, drawn)
         return _panels(r, maps, chosen)
