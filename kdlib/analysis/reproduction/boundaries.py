@@ -28,8 +28,8 @@ from kdlib.data.augment import normalise
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import dataset_of, describe
 from kdlib.experiments.follow import Look, follow
+from kdlib.experiments.groups import PRUNINGS, Fields, Group
 from kdlib.experiments.run import kept_samples, load_student, load_teacher
-from kdlib.experiments.study import PRUNINGS, Fields, Group
 from kdlib.losses import LOSSES
 from kdlib.store.artefacts import Arrays, Store
 from kdlib.training.evaluate import accuracy, embeddings, predict
