@@ -13,9 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.manifold import TSNE
+from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from kdlib.models.features import Network
+from kdlib.utils.devices import forward_batch
 
 Answer = Callable[[Tensor], Tensor]  # points (P, ...) -> logits (P, K)
 
@@ -104,18 +107,30 @@ def drift(first: Answer, second: Answer, points: Tensor) -> float:
 def last_layer_gradient(model: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor]) -> float:
     """L2 norm of the gradient of the mean loss in weight and bias of the last layer.
 
-    images: (n, ...) network input; loss: logits (n, K) -> (n,). The model is asked in eval mode and returned to the mode
-    it came in. Its standard deviation over epochs is the "gradient SD" of the medium-difficulty paper (Sec. 4.2).
+    images: (n, ...) network input on any device; loss: logits (n, K) on the CPU -> (n,). The model is asked in eval mode
+    and returned to the mode it came in. Its standard deviation over epochs is the "gradient SD" of the
+    medium-difficulty paper (Sec. 4.2).
     ValueError for a network without a last layer named `head`.
     """
     if not isinstance(model, Network):
         raise ValueError("the gradient of the last layer needs a network of kdlib.models")
-    was_training = model.training
+    was_training, device = model.training, model.head.weight.device
     model.eval()
     with torch.no_grad():
-        embedding = model.features(images).embedding
-    parameters = [p.detach().requires_grad_() for p in (model.head.weight, model.head.bias)]
+        parts = [model.features(part.to(device)).embedding for part in images.split(forward_batch(images, device))]
+    embedding = torch.cat(parts).float().cpu()
+    parameters = [p.detach().cpu().requires_grad_() for p in (model.head.weight, model.head.bias)]
     mean = loss(nn.functional.linear(embedding, *parameters)).mean()
-    parts = torch.autograd.grad(mean, parameters)
+    slopes = torch.autograd.grad(mean, parameters)
     model.train(was_training)
-    return float(torch.cat([part.flatten() for part in parts]).norm())
+    return float(torch.cat([slope.flatten() for slope in slopes]).norm())
+
+
+def tsne(features: ArrayLike, seed: int = 0, steps: int = 1000) -> NDArray[np.float32]:
+    """The t-SNE map (N, 2) of features (N, D), from a random start; ValueError for no more samples than neighbours (30)."""
+    return TSNE(init="random", perplexity=30, max_iter=steps, random_state=seed).fit_transform(np.asarray(features))
+
+
+def classified(xy: ArrayLike, labels: ArrayLike, at: ArrayLike) -> NDArray:
+    """The class at each of the points `at` (P, 2), (P,), by a support vector machine trained on samples xy (n, 2)."""
+    return SVC().fit(np.asarray(xy), np.asarray(labels)).predict(np.asarray(at))

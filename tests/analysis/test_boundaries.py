@@ -1,5 +1,7 @@
 """Decision boundaries: planes, region maps, points between samples, drift and the last layer's gradient."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -93,3 +95,21 @@ def test_last_layer_gradient_is_that_of_the_whole_network():
 def test_last_layer_gradient_needs_a_network_of_kdlib():
     with pytest.raises(ValueError, match="kdlib"):
         boundaries.last_layer_gradient(torch.nn.Linear(2, 2), torch.zeros(1, 2), lambda z: z[:, 0])
+
+
+def test_last_layer_gradient_does_not_depend_on_the_batches(monkeypatch):
+    model, images = build("resnet8", 3, 1, 8), torch.randn(7, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    loss = partial(F.cross_entropy, target=torch.arange(7) % 3, reduction="none")
+    whole = boundaries.last_layer_gradient(model, images, loss)
+    monkeypatch.setattr(boundaries, "forward_batch", lambda x, device: 3)
+    assert boundaries.last_layer_gradient(model, images, loss) == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_map_keeps_clusters_apart_and_a_classifier_finds_them():
+    rng, labels = np.random.default_rng(0), np.arange(120) % 2
+    features = rng.standard_normal((120, 5)) + 50 * labels[:, None]
+    xy = boundaries.tsne(features, steps=500)
+    assert xy.shape == (120, 2) and np.array_equal(xy, boundaries.tsne(features, steps=500))
+    assert not np.array_equal(xy, boundaries.tsne(features, seed=1, steps=500))
+    seen = np.arange(120) < 40
+    np.testing.assert_array_equal(boundaries.classified(xy[seen], labels[seen], xy), labels)

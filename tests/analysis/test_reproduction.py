@@ -155,6 +155,29 @@ def test_the_printed_numbers_stand_beside_ours(name: str, tmp_path: Any) -> None
     assert "not measured" in tell.compared(found.drawn(), numbers)
 
 
+def test_tables_whose_body_was_lost_say_so_and_find_a_place_once_they_are_written_down(tmp_path: Any) -> None:
+    """A line for every option that the table's figure has, as somebody with the paper would add it."""
+    options = {
+        "md-table1": [("easy", "kd"), ("hard", "kd"), ("random", "kd"), ("medium", "kd"), ("medium+reshape", "kd")],
+        "md-table3": [("medium", "kd"), *(("medium", name) for name in ("skd", "normkd", "lskd", "classwise_std"))],
+        "md-table10": [("random", "kd"), ("adaptive", "kd"), ("medium+reshape", "kd")],
+        "md-table12": [("medium+reshape", "kd"), ("medium+reshape", "dkd")],
+    }
+    for name, lines in options.items():
+        figure, column = (
+            FIGURES[name],
+            {"paper": "medium", "where": f"Table {name[8:]}", "dataset": FIGURES[name].data[0]},
+        )
+        drawn = made_up(figure, PAPER, Store(tmp_path)).drawn()
+        assert "has only the table's caption" in tell.compared(drawn, reported())
+        rows = [{**column, "pruning": p, "loss": loss, "fraction": 0.7, "value": 50.0} for p, loss in lines]
+        assert len(figure.numbers(pd.DataFrame(rows))) == len(rows)
+        places = [figure.published(row) for row in rows]
+        assert len(set(places)) == len(rows) and {p and p[:2] for p in places} <= set(_lines(name, "cifar100"))
+    drawn = made_up(FIGURES["dkdp-fig6"], SMOKE, Store(tmp_path)).drawn()
+    assert "prints no numbers for this figure" in tell.compared(drawn, reported())
+
+
 def test_differences_are_paired_and_taken_to_the_reference(tmp_path: Any) -> None:
     figure = FIGURES["dkdp-fig4"]
     found = Plan(figure, PAPER, Store(tmp_path), figure.runs(PAPER))

@@ -61,6 +61,16 @@ def test_the_printed_command_works_from_any_folder(tmp_path):
     assert min(Image.open(tmp_path / "figures" / "90_dkdp-fig7.png").size) > 100
 
 
+def test_boundaries_while_students_train_are_drawn_from_any_folder(tmp_path):
+    done = papermill_in(tmp_path, "-p", "figure", "md-fig7")
+    assert done.returncode == 0, done.stderr[-2000:]
+    nb = notebooks.read(tmp_path / "out.ipynb")
+    said = "".join(o.text for c in code(nb) for o in c.outputs if o.output_type == "stream" and o.name == "stderr")
+    assert "3 students" in said or "Nothing needs to be trained" in said
+    assert "All 3 runs of the figure have a row." in str(nb.cells)
+    assert min(Image.open(tmp_path / "figures" / "90_md-fig7.png").size) > 100
+
+
 def test_what_cannot_be_made_is_said_before_any_training(tmp_path):
     done = papermill_in(tmp_path, "-p", "figure", "dkdp-fg7")
     assert done.returncode != 0 and "did you mean 'dkdp-fig7'" in done.stderr

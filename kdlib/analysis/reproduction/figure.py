@@ -42,6 +42,7 @@ class PaperFigure:
     draw:      the figure, from what `plan` gathered
     axis:      what x is: "fraction", "alpha", "tau", "teacher" or "cost"
     students:  whether it needs the trained students themselves; rows alone do not do then
+    follows:   whether it needs what was seen of them after each epoch; they are trained for this, stored or not
     places:    the places in the paper (column `where` of reported.csv) whose numbers stand beside ours
     published: where a row of reported.csv stands
     reference: the line that differences of a line are taken from, or None
@@ -58,6 +59,7 @@ class PaperFigure:
     draw: Callable[[Drawn], Figure] | None = None
     axis: str = "fraction"
     students: bool = False
+    follows: bool = False
     places: tuple[str, ...] = ()
     published: Callable[[Mapping[str, Any]], Place | None] = no_place
     reference: Callable[[str], str | None] = no_reference

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from kdlib.analysis.reproduction import boundaries
 from kdlib.analysis.reproduction.costs import Cost, at_hand, cost_of
 from kdlib.analysis.reproduction.figure import PaperFigure
 from kdlib.analysis.reproduction.settings import NO_TEACHER, Place, Setting, teacher_of
@@ -57,6 +58,11 @@ class Plan:
 
     def carry_out(self, workers: int = 1, progress: bool = True) -> None:
         """Train the missing runs; SweepError at the end if some failed."""
+        if not self.missing:
+            return
+        if self.figure.follows:
+            self.rows |= boundaries.follow_all(self.missing, self.store)
+            return
         if self.figure.students:  # a sweep is content with a row, although its student was not kept
             self.rows |= {r: run(r, self.store) for r in self.missing}
             return
@@ -93,13 +99,16 @@ def plan(figure: PaperFigure, setting: Setting, store: Store | None = None) -> P
         found.rows = {r: known[key] for r in found.runs if known and (key := identity(r)) in known}
         found.committed = len(found.rows)
     if at_hand(setting.dataset):
-        found.rows |= _stored(found.missing, store, figure.students)
+        found.rows |= _stored(found.missing, store, figure)
     return found
 
 
-def _stored(runs: list[Run], store: Store, students: bool) -> dict[Run, dict]:
-    described = {r: describe(r) for r in runs}
-    rows = {r: store.row(d) for r, d in described.items() if not students or store.has("students", d)}
+def _stored(runs: list[Run], store: Store, figure: PaperFigure) -> dict[Run, dict]:
+    if figure.follows:
+        rows = {r: boundaries.followed_row(r, store) for r in runs}
+    else:
+        described = {r: describe(r) for r in runs}
+        rows = {r: store.row(d) for r, d in described.items() if not figure.students or store.has("students", d)}
     return {r: row for r, row in rows.items() if row is not None}
 
 

@@ -70,7 +70,7 @@ def rows(found: Plan) -> str:
     """How many of the figure's runs have a row now, and how many of these are committed."""
     there = len(found.rows)
     if there == len(found.runs):
-        return f"All {there} runs of the figure have a row."
+        return "The figure's only run has a row." if there == 1 else f"All {there} runs of the figure have a row."
     return (
         f"{there} of {len(found.runs)} runs of the figure have a row; {len(found.runs) - there} are not measured yet."
     )
@@ -85,7 +85,7 @@ def compared(drawn: Drawn, reported: pd.DataFrame) -> str:
     """The paper's numbers of the figure beside ours, and as differences to the same reference where there is one."""
     numbers = drawn.figure.numbers(reported)
     if numbers.empty:
-        return "The paper prints no numbers for this figure (none stands in `data/paper/reported.csv`)."
+        return _none_printed(drawn.figure)
     same = numbers[numbers.dataset == drawn.setting.dataset]
     if same.empty:
         data = listed(sorted(set(numbers.dataset)))
@@ -97,6 +97,16 @@ def compared(drawn: Drawn, reported: pd.DataFrame) -> str:
     told = f"\n\n{lack} of these {len(rows)} numbers are not measured yet." if lack else ""
     head = "Accuracies in percent, differences in points; the recipes differ, so compare the differences."
     return f"{head}\n\n{as_table(header, rows)}{told}"
+
+
+def _none_printed(figure: PaperFigure) -> str:
+    """Why no number stands beside ours; every table of the papers has numbers, but not of every one do we have the text."""
+    if "Table" not in figure.where:
+        return "The paper prints no numbers for this figure (none stands in `data/paper/reported.csv`)."
+    return (
+        "The numbers of this table do not stand in `data/paper/reported.csv`: the text of the paper that it was taken from "
+        "has only the table's caption. Compare with the paper itself."
+    )
 
 
 def levels(table: pd.DataFrame) -> dict[tuple[str, Any], Interval]:
