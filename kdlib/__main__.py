@@ -14,6 +14,7 @@ from importlib import import_module
 
 from kdlib import __version__
 from kdlib.cli.errors import Failed, UsageError
+from kdlib.utils import progress
 from kdlib.utils.errors import choose
 
 # command -> (module and function, what it does); a function takes the arguments and returns the exit code
@@ -68,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _carry_out(place: str, args: list[str]) -> int:
     module, _, function = place.partition(":")
     try:
-        return getattr(import_module(module), function)(args)
+        with progress.working("loading"):  # PyTorch, which takes its time on a cold disk
+            command = getattr(import_module(module), function)
+        return command(args)
     except UsageError as error:
         return _complain(str(error), 2)
     except Failed as error:

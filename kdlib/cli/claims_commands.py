@@ -12,7 +12,7 @@ from kdlib.analysis import claims
 from kdlib.analysis.claims import studies
 from kdlib.cli.arguments import UsageError, option, parse, usage
 from kdlib.experiments.config import PRESETS
-from kdlib.utils import paths
+from kdlib.utils import paths, progress
 from kdlib.utils.errors import choose
 
 
@@ -40,12 +40,13 @@ def claims_command(args: list[str]) -> int:
         )
     for name, rows in found or [("no rows", pd.DataFrame())]:
         print(f"{name}: {len(rows)} rows")
-        tables = claims.recorded(rows)
-        if flags.why:
-            print(_why(flags.why, tables.get(flags.why, rows)))
-        else:
-            print("\n".join(map(claims.line, claims.all_verdicts(rows, tables=tables))))
-        print()
+        with progress.working("judging them"):
+            tables = claims.recorded(rows)
+            if flags.why:
+                said = _why(flags.why, tables.get(flags.why, rows))
+            else:
+                said = "\n".join(map(claims.line, claims.all_verdicts(rows, tables=tables)))
+        print(f"{said}\n")
     return 0
 
 

@@ -17,6 +17,7 @@ from kdlib.experiments.config import PRESETS, Run, choices, fields_of
 from kdlib.experiments.fingerprint import dataset_of
 from kdlib.experiments.run import check
 from kdlib.store.artefacts import StoreError
+from kdlib.utils import progress
 from kdlib.utils.calls import call_text
 from kdlib.utils.errors import choose
 
@@ -160,8 +161,9 @@ def _sweep_rows(asked: dict[str, list], fixed: dict, workers: int, cluster: str)
         runs = grid.points(Run, asked, fixed)
         if workers < 1:
             raise ValueError(f"--workers must be at least 1, got {workers}")
-        for r in runs:  # what cannot work is found out before the first training
-            check(r)
+        with progress.working(f"checking {len(runs):,} runs"):  # what cannot work is found out before any training
+            for r in runs:
+                check(r)
         for name, data in {r.dataset: dataset_of(r) for r in runs}.items():
             note(f"{name}: {describe(data)}")
     try:

@@ -6,7 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from kdlib.imagenet.run import Folders, score_folder, train, transfer
 from kdlib.imagenet.shrinking import damaged, image_names, shrink
 from kdlib.store.artefacts import Store, StoreError
 from kdlib.training.recipe import OPTIMISERS, SCHEDULES
+from kdlib.utils import progress
 from kdlib.utils.errors import choose
 
 
@@ -117,7 +118,8 @@ def _processes(machine: Any) -> Iterator[Any]:
     """This process among those of torchrun. What is wrong with the arguments is said once, by the first of them."""
     try:
         with world(machine.device, machine.lost_after) as place, usage():
-            yield place
+            with nullcontext() if place.first else progress.shown_by(lambda text, milestone: None):
+                yield place
     except (LostRank, StoreError, UnreadableImage) as problem:
         raise Failed(str(problem)) from problem
     except UsageError:
@@ -193,7 +195,8 @@ def _score(args: list[str]) -> int:
 def _shrink(args: list[str]) -> int:
     flags = parse(ShrinkOptions, args, "imagenet shrink")
     if flags.check:
-        bad = damaged(Path(flags.target))
+        with progress.working(f"reading all of {flags.target}"):
+            bad = damaged(Path(flags.target))
         for name in bad:
             print(name)
         return 1 if bad else 0
@@ -212,7 +215,7 @@ def _shrink(args: list[str]) -> int:
 def _cost(args: list[str]) -> int:
     flags = parse(CostOptions, args, "imagenet cost")
     files = [Path(flags.folder, name) for name in list(image_names(Path(flags.folder)))[:500]] if flags.folder else []
-    with usage():
+    with usage(), progress.working("timing this machine"):
         measured = measure(
             flags.student, flags.teacher, image_size=flags.image_size, seconds=flags.seconds, files=files,
         )  # fmt: skip

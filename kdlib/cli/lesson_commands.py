@@ -11,7 +11,7 @@ from typing import Any
 
 from kdlib.cli.arguments import Failed, UsageError, assignments, note, option, parse, usage
 from kdlib.course import copies, lessons, notebooks, suite
-from kdlib.utils import paths
+from kdlib.utils import paths, progress
 from kdlib.utils.errors import choose
 
 
@@ -162,7 +162,9 @@ def figures(args: list[str]) -> int:
     if flags.list:
         from kdlib.analysis.tell.reproduction import every_figure  # torch: the help is to be quick
 
-        print(every_figure())
+        with progress.working("looking for the rows of all figures"):
+            said = every_figure()
+        print(said)
         return 0
     with usage():
         copies.at_hand(note)

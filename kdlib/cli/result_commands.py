@@ -24,6 +24,7 @@ from kdlib.experiments.run import check, load_student, load_teacher, student_of
 from kdlib.experiments.samples import kept_samples, sample_scores
 from kdlib.models.weights import export_network
 from kdlib.store.artefacts import Store, StoreError
+from kdlib.utils import progress
 from kdlib.utils.errors import choose
 from kdlib.utils.files import check_target, write_whole
 from kdlib.utils.progress import scalar_writer
@@ -76,7 +77,7 @@ def show(args: Sequence[str]) -> int:
             check_target(_with_suffix(flags.csv, ".csv"))
         writer = scalar_writer(flags.tensorboard) if flags.tensorboard else None
         r = _checked(flags)
-    arrays = _carried_out(lambda: student_of(r))
+    arrays = _carried_out(lambda: student_of(r), "the run's curves")
     curves = pd.DataFrame({name: arrays[f"curve/{name}"][0] for name in ("loss", "test_acc", "rate")})
     curves.index = pd.RangeIndex(1, len(curves) + 1, name="epoch")
     style.use()
@@ -140,7 +141,7 @@ def export(args: Sequence[str]) -> int:
         target = _with_suffix(flags.out or default, suffix) if suffix else Path(flags.out or default).expanduser()
         check_target(target if suffix else target.with_name(target.name + ".safetensors"))
         r = _checked(flags)
-        for path in _carried_out(lambda: function(r, target)):
+        for path in _carried_out(lambda: function(r, target), f"export of {flags.what}"):
             note(f"written: {path}")
     return 0
 
@@ -151,9 +152,10 @@ def _checked(flags: Any) -> Run:
     return r
 
 
-def _carried_out(work: Callable[[], Any]) -> Any:
+def _carried_out(work: Callable[[], Any], what: str) -> Any:
     try:
-        return work()
+        with progress.working(what):
+            return work()
     except (StoreError, OSError) as problem:
         raise Failed(str(problem).splitlines()[0]) from problem
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from kdlib.cli.arguments import Failed, UsageError, note, option, parse, table, usage
 from kdlib.store.artefacts import Entry, Store
+from kdlib.utils import progress
 from kdlib.utils.errors import choose
 
 
@@ -41,8 +42,9 @@ def store(args: list[str]) -> int:
 
 def _ls(found: Store, yes: bool) -> int:
     kinds: dict[str, list[Entry]] = {}
-    for entry in found.ls():
-        kinds.setdefault(entry.kind, []).append(entry)
+    with progress.working(f"looking through {found.root}"):
+        for entry in found.ls():
+            kinds.setdefault(entry.kind, []).append(entry)
     note(str(found.root))
     if kinds:
         print(table([_summary(kind, entries) for kind, entries in kinds.items()]))
@@ -75,7 +77,8 @@ def _age(seconds: float) -> str:
 
 
 def _verify(found: Store, yes: bool) -> int:
-    bad = found.verify()
+    with progress.working(f"reading all of {found.root}"):
+        bad = found.verify()
     for entry in bad:
         print(f"damaged or not readable: {entry.path}")
     total = len(found.ls()) + len(bad)
@@ -85,8 +88,8 @@ def _verify(found: Store, yes: bool) -> int:
 
 def _gc(found: Store, yes: bool) -> int:
     """Remove what nobody needs, and what crashes left; a run that asks for it again makes it again."""
-    entries = found.unneeded()
-    litter = found.litter()
+    with progress.working(f"looking through {found.root}"):
+        entries, litter = found.unneeded(), found.litter()
     if not entries and not litter:
         note("nothing to remove")
         return 0
@@ -96,7 +99,9 @@ def _gc(found: Store, yes: bool) -> int:
     if not yes and not _confirmed():
         note("kept")
         return 1
-    note(f"{_size(found.remove([*entries, *litter]))} set free")
+    with progress.working("removing them"):
+        freed = found.remove([*entries, *litter])
+    note(f"{_size(freed)} set free")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""One execution of one notebook: this interpreter's kernel, plain progress lines, failures in one line."""
+"""One execution of one notebook: this interpreter's kernel, progress cell by cell, failures in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from kdlib.utils import paths
+from kdlib.utils.progress import Line, clock
 
 IPC_LIMIT = 90  # a socket's path may have about 100 characters; longer ones fall back to TCP
 
@@ -45,7 +46,8 @@ def kernel_environment(scratch: Path, preset: str | None) -> dict[str, str]:
     """What a lesson's kernel finds in its environment besides our own.
 
     OpenMP threads that sleep instead of spin, one of them unless the user says otherwise (so that numbers do
-    not depend on the machine's cores), this very kdlib, a folder for figures, no personal IPython start-up.
+    not depend on the machine's cores), this very kdlib, a folder for figures, no personal IPython start-up. Progress
+    comes on stderr, from where it is passed on; a clean notebook keeps none of it.
     """
     package = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
@@ -56,6 +58,7 @@ def kernel_environment(scratch: Path, preset: str | None) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([package, *([inherited] if inherited else [])]),
         "KDLIB_ROOT": str(paths.root()),
         "KDLIB_FIGURES": str(scratch / "figures"),
+        "KDLIB_PROGRESS": "relay",
         "IPYTHONDIR": str(scratch / "ipython"),
         **chosen,
     }
@@ -124,7 +127,7 @@ class Execution:
     given: Mapping[str, Any]
     target: Path
     scratch: Path
-    progress: Callable[[str], None]
+    line: Line
     expect_seconds: float | None = None
     cell: int = -1
     start: float = field(default_factory=time.monotonic)
@@ -139,6 +142,7 @@ class Execution:
         from traitlets.config import Config
 
         (self.scratch / "figures").mkdir()
+        self.line.say(f"{self.source.stem}: starting its kernel")
         saved = self.scratch / "notebook.ipynb"
         tracker = Tracker(self)
         kernel = own_kernel(self.scratch, kernel_environment(self.scratch, preset))
@@ -246,42 +250,34 @@ class Watch(threading.Thread):
 
 
 class Tracker:
-    """Turns what papermill reports into plain progress lines, at most one every two seconds."""
-
-    every = 2.0
+    """Says at which cell a lesson is, and passes on what its kernel says of long work."""
 
     def __init__(self, job: Execution) -> None:
-        self.job, self.last, self.buffer = job, time.monotonic(), ""
-        self.done = self.total = self.injected = 0
+        self.job, self.buffer = job, ""
+        self.done = self.injected = 0
+        self.total = len(_code_cells(job.nb)) + bool(job.given)
 
     def cell_start(self, cell: Any, cell_index: int) -> None:
-        self.total = self.total or len(_code_cells(self.job.nb)) + bool(self.job.given)
         self.injected += "injected-parameters" in cell.metadata.get("tags", [])
         self.job.cell = cell_index - self.injected
+        self.job.line.detail("")
+        self.job.line.say(self.words)
 
     def cell_executed(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
         self.done += 1
-        if time.monotonic() - self.last >= self.every or self.done == self.total:
-            self.say(f"cell {self.done}/{self.total}, {self.clock()}")
 
-    def clock(self) -> str:
+    def words(self) -> str:
+        """The time left by what was expected, or, if that is more, as much of the time so far as there are cells left."""
         elapsed = time.monotonic() - self.job.start
-        whole = self.job.expect_seconds or elapsed * self.total / max(self.done, 1)
-        return f"{elapsed:.0f} s elapsed, about {max(0.0, whole - elapsed):.0f} s left"
-
-    def say(self, text: str) -> None:
-        self.last = time.monotonic()
-        self.job.progress(f"{self.job.source.stem}: {text}")
+        left = max((self.job.expect_seconds or 0.0) - elapsed, elapsed * (self.total - self.done) / self.total)
+        return f"{self.job.source.stem}: cell {min(self.done + 1, self.total)}/{self.total}, {clock(left)} left"
 
     def write(self, text: str) -> None:
         """Pass on the kernel's stderr, where sweeps report; of a redrawn line only its latest state."""
         *lines, self.buffer = (self.buffer + text).split("\n")
-        for line in lines:
+        for line in [*lines, self.buffer if "\r" in self.buffer else ""]:
             if shown := line.split("\r")[-1].strip():
-                self.say(shown)
-        shown = self.buffer.split("\r")[-1].strip()
-        if "\r" in self.buffer and shown and time.monotonic() - self.last >= self.every:
-            self.say(shown)
+                self.job.line.detail(shown)
 
     def flush(self) -> None:
         pass

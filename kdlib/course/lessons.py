@@ -14,13 +14,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdlib.course.execution import Execution, LessonError, Stalled
-from kdlib.utils import paths
+from kdlib.utils import paths, progress
 from kdlib.utils.errors import choose
 
 __all__ = ["LessonError", "Ran", "chosen_preset", "figures_by_hand", "find", "names", "run_lesson", "templates"]
@@ -90,7 +90,7 @@ def figures_by_hand() -> Path:
 
 
 def say(line: str) -> None:
-    """The default progress: one plain line on stderr, at once."""
+    """One plain line on stderr, at once."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -101,14 +101,13 @@ def run_lesson(
     preset: str | None = None,
     out: str | Path | None = None,
     figures: str | Path | None = None,
-    progress: Callable[[str], None] = say,
     expect_seconds: float | None = None,
 ) -> Ran:
     """Execute a lesson in a clean kernel; returns what it made.
 
     `out` (default `figures/runs/NAME[__PARAMETERS].ipynb`) receives the executed, cleaned notebook and
     `figures` the figure files: by default `figures/` for a run as written, a folder beside the notebook for
-    any other run. `expect_seconds` (from an earlier run) makes the ETA better.
+    any other run. `expect_seconds`, how long it will take, makes the time left that is shown better.
 
     Raises ValueError for an unknown parameter, a wrong type or an unknown preset, before anything runs;
     LessonError if a cell fails or the kernel dies: the notebook so far then lies beside `out` as
@@ -122,15 +121,16 @@ def run_lesson(
     target = Path(out) if out is not None else runs() / f"{run_name(source.stem, given)}.ipynb"
     figures = Path(figures) if figures is not None else default_figures(target, given)
     start = time.monotonic()
-    for attempt in range(1, ATTEMPTS + 1):
-        job = Execution(source, copy.deepcopy(nb), given, target, Path(), progress, expect_seconds)
-        try:
-            executed, made = _executed(job, preset or given.get("preset"), figures)
-            break
-        except Stalled as problem:
-            if attempt == ATTEMPTS:
-                raise LessonError(f"lesson failed {attempt} times: {problem}", job.failed) from problem
-            progress(f"{problem}; the lesson starts again")
+    with progress.line() as line:
+        for attempt in range(1, ATTEMPTS + 1):
+            job = Execution(source, copy.deepcopy(nb), given, target, Path(), line, expect_seconds)
+            try:
+                executed, made = _executed(job, preset or given.get("preset"), figures)
+                break
+            except Stalled as problem:
+                if attempt == ATTEMPTS:
+                    raise LessonError(f"lesson failed {attempt} times: {problem}", job.failed) from problem
+                say(f"{problem}; the lesson starts again")
     notebooks.write(notebooks.clean(executed, keep_injected=bool(given)), target)
     job.failed.unlink(missing_ok=True)
     return Ran(source.stem, target, figures, made, time.monotonic() - start)

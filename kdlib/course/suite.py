@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import itertools
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -19,7 +19,8 @@ from typing import Any
 
 from kdlib.course import lessons, notebooks
 from kdlib.course.lessons import LessonError, say
-from kdlib.utils import paths
+from kdlib.course.run_times import Ahead, stated
+from kdlib.utils import paths, progress
 from kdlib.utils.files import write_whole
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "scikit-learn", "matplotlib", "seaborn")
@@ -71,7 +72,6 @@ def run_all(
     preset: str | None = None,
     workers: int | None = None,
     force: bool = False,
-    progress: Callable[[str], None] = say,
 ) -> list[Outcome]:
     """Run every lesson; the outcomes in the lessons' order, failures among them.
 
@@ -79,7 +79,7 @@ def run_all(
     packages are those of its last success and its outputs are untouched; `force` runs it all the same.
     """
     tasks = [task(name, preset=preset) for name in lessons.names()]
-    return run_tasks(tasks, workers=workers, force=force, progress=progress)
+    return run_tasks(tasks, workers=workers, force=force)
 
 
 def grid_tasks(
@@ -107,7 +107,6 @@ def run_tasks(
     workers: int | None = None,
     cluster: Any = None,
     force: bool = False,
-    progress: Callable[[str], None] = say,
 ) -> list[Outcome]:
     """Run the tasks that need it, `workers` at a time (default: one per core); outcomes in the tasks' order.
 
@@ -115,24 +114,48 @@ def run_tasks(
     workers must see the same folders.
     """
     wanted = {t.notebook: t for t in tasks}  # a grid may name one point twice
-    outcomes = {} if force else {path: kept for path, t in wanted.items() if (kept := unchanged(t))}
+    with progress.line() as line:
+        line.say("looking for what has changed")
+        outcomes = {} if force else {path: kept for path, t in wanted.items() if (kept := unchanged(t))}
     todo = [t for path, t in wanted.items() if path not in outcomes]
     workers = max(1, min(workers or os.cpu_count() or 1, len(todo)))
-    progress(f"{len(todo)} to run, {workers} at a time; {len(outcomes)} unchanged and kept")
-    start = time.monotonic()
-    for count, outcome in enumerate(_execute(todo, workers, cluster, progress), 1):
-        outcomes[outcome.task.notebook] = outcome
-        left = (time.monotonic() - start) / count * (len(todo) - count)
-        state = f"FAILED, {outcome.error}" if outcome.error else f"done in {outcome.seconds:.0f} s"
-        ahead = f"; about {left:.0f} s left in all" if count < len(todo) else ""
-        progress(f"[{count}/{len(todo)}] {outcome.task.label}: {state}{ahead}")
+    ahead = Ahead({t.label: expected(t) for t in todo}, workers)
+    what = f"{len(todo)} to run, {workers} at a time, {ahead.words()}" if todo else "nothing to run"
+    say(f"{what}; {len(outcomes)} unchanged and kept")
+    with progress.line() as line:
+        if len(todo) > 1:
+            line.say(lambda: f"0 of {len(todo)} lessons, {ahead.words()}")
+        for count, outcome in enumerate(_execute(todo, workers, cluster, line, ahead), 1):
+            outcomes[outcome.task.notebook] = outcome
+            ahead.finished(outcome.task.label, outcome.seconds)
+            if len(todo) > 1:
+                line.say(functools.partial(_state, count, len(todo), outcome, ahead), milestone=True)
     return [outcomes[path] for path in wanted]
+
+
+def _state(count: int, total: int, last: Outcome, ahead: Ahead) -> str:
+    """How far many lessons are, in words."""
+    state = f"FAILED, {last.error}" if last.error else f"done in {last.seconds:.0f} s"
+    return f"{count} of {total} lessons, last {last.task.label}: {state}, {ahead.words()}"
+
+
+def expected(task: Task) -> float | None:
+    """Seconds that the task will take: what the lesson says of itself, or its last run in this store; None: unknown."""
+    before = _stamp(task).get("seconds")
+    nb = notebooks.read(task.source)
+    declared = notebooks.parameters(nb).get("preset", {}).get("default", "")
+    preset = task.parameters.get("preset") or task.preset or os.environ.get("KDLIB_PRESET") or declared
+    said = stated(nb, preset)
+    if before is None or said is None:
+        return said[0] if said else before
+    first, again = said
+    return min(before, again) if again < first else before
 
 
 # ------------------------------------------------------------------------------------ where tasks run
 
 
-def work(task: Task, progress: Callable[[str], None] = say) -> Outcome:
+def work(task: Task) -> Outcome:
     """Run one task; whatever goes wrong in its lesson is in the outcome. What a worker process is given."""
     try:
         ran = lessons.run_lesson(
@@ -141,8 +164,7 @@ def work(task: Task, progress: Callable[[str], None] = say) -> Outcome:
             preset=task.preset,
             out=task.notebook,
             figures=task.folder,
-            progress=progress,
-            expect_seconds=_stamp(task).get("seconds"),
+            expect_seconds=expected(task),
         )
     except (LessonError, ValueError, OSError) as error:
         return Outcome(task, error=str(error))
@@ -151,25 +173,30 @@ def work(task: Task, progress: Callable[[str], None] = say) -> Outcome:
     return outcome
 
 
-def _execute(tasks: Sequence[Task], workers: int, cluster: Any, progress: Callable[[str], None]) -> Iterator[Outcome]:
+def _execute(tasks: Sequence[Task], workers: int, cluster: Any, line: progress.Line, ahead: Ahead) -> Iterator[Outcome]:
     """Outcomes as they come. Never more tasks are handed out than can run, so that Ctrl-C leaves none behind.
 
     A worker process that dies takes its pool along. The lessons that were at work run again in the end, one by one, so that
     only the one that kills fails.
     """
     if workers == 1 and cluster is None:
-        yield from (work(t, progress) for t in tasks)
+        for task in tasks:
+            ahead.started(task.label)
+            yield work(task)
         return
     waiting, suspects = list(reversed(tasks)), list[Task]()
+    said, texts = get_context("spawn").SimpleQueue(), dict[str, str]()  # what the lessons that run say of themselves
+    line.detail(lambda: "; ".join(list(texts.values())))
     while waiting:
-        with _executor(workers, cluster) as submit:
-            for task, future in _handed_out(waiting, submit, workers):
+        with _executor(workers, cluster, said) as submit:
+            for task, future in _handed_out(waiting, submit, workers, ahead, said, texts):
+                texts.pop(task.label, None)
                 if isinstance(future.exception(), BrokenExecutor):
                     suspects.append(task)
                 else:
                     yield _outcome(task, future)
     for task in suspects:
-        with _executor(1, cluster) as submit:
+        with _executor(1, cluster, said) as submit:
             yield _outcome(task, submit(task))
 
 
@@ -178,7 +205,14 @@ def _outcome(task: Task, future: Future) -> Outcome:
     return future.result() if error is None else Outcome(task, error=f"the worker died: {error!r}")
 
 
-def _handed_out(waiting: list[Task], submit: Callable[[Task], Future], workers: int) -> Iterator[tuple[Task, Future]]:
+def _handed_out(
+    waiting: list[Task],
+    submit: Callable[[Task], Future],
+    workers: int,
+    ahead: Ahead,
+    said: Any,
+    texts: dict[str, str],
+) -> Iterator[tuple[Task, Future]]:
     """Tasks and what came of them, until none is waiting or the pool has broken and nothing runs any more."""
     running: dict[Future, Task] = {}
     broken = False
@@ -186,26 +220,45 @@ def _handed_out(waiting: list[Task], submit: Callable[[Task], Future], workers: 
         while waiting and len(running) < workers and not broken:
             try:
                 running[submit(waiting[-1])] = waiting[-1]
-                waiting.pop()
+                ahead.started(waiting.pop().label)
             except BrokenExecutor:
                 broken = True
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        done = wait(running, timeout=progress.REFRESH, return_when=FIRST_COMPLETED).done
+        while not said.empty():
+            texts.update([said.get()])
+        for future in done:
             broken = broken or isinstance(future.exception(), BrokenExecutor)
             yield running.pop(future), future
 
 
 @contextmanager
-def _executor(workers: int, cluster: Any) -> Iterator[Callable[[Task], Future]]:
-    """A function that hands a task to a worker: local processes, or a Dask cluster, which retries dead workers'."""
+def _executor(workers: int, cluster: Any, said: Any) -> Iterator[Callable[[Task], Future]]:
+    """A function that hands a task to a worker: local processes, or a Dask cluster, which retries dead workers'.
+
+    Local workers put pairs of a task's label and what it says of itself into the queue `said`.
+    """
     if cluster is None:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield lambda task: pool.submit(work, task)
+        with ProcessPoolExecutor(workers, get_context("spawn"), _connect, (said,)) as pool:
+            yield lambda task: pool.submit(_work_aloud, task)
     else:
         from kdlib.experiments.backends import _client  # numpy: the help of the lesson commands is to be quick
 
         with _client(cluster, workers) as client:
             pool = client.get_executor(pure=False, retries=2)
             yield lambda task: pool.submit(work, task)
+
+
+_said: Any = None  # in a worker process: the queue to its parent
+
+
+def _connect(said: Any) -> None:
+    global _said
+    _said = said
+
+
+def _work_aloud(task: Task) -> Outcome:
+    with progress.shown_by(lambda text, milestone: _said.put((task.label, text))):
+        return work(task)
 
 
 # ------------------------------------------------------------------------------------ what has not changed

@@ -12,7 +12,9 @@ To add a dataset: write a function of the folder for raw data that returns a `Da
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ import torch
 from kdlib.data.core import Dataset, channel_statistics, describe, file_names, make_dataset, stratified
 from kdlib.data.folders import load_folder
 from kdlib.data.noise import imbalance_rates, with_imbalance, with_label_noise
-from kdlib.utils import paths, seeds
+from kdlib.utils import paths, progress, seeds
 from kdlib.utils.errors import choose
 
 __all__ = [
@@ -55,7 +57,9 @@ def _torchvision(name: str, root: Path) -> Dataset:
     )
     splits = ({"split": "train"}, {"split": "test"}) if name == "svhn" else ({"train": True}, {"train": False})
     try:
-        train, test = (kind(folder, download=True, **split) for split in splits)
+        with progress.line() as line, contextlib.redirect_stderr(io.StringIO()):  # torchvision has bars of its own
+            line.say(lambda: f"getting {name}: {_megabytes(root / name):.0f} MB are here")
+            train, test = (kind(folder, download=True, **split) for split in splits)
     except (OSError, RuntimeError) as error:
         raise RuntimeError(
             f"could not get {name} into {folder} ({error}); download it there by hand, or use folder:PATH with your own copy"
@@ -64,6 +68,11 @@ def _torchvision(name: str, root: Path) -> Dataset:
         return make_dataset(name, (train.data, train.labels), (test.data, test.labels), [str(i) for i in range(10)])
     parts = [(np.ascontiguousarray(np.moveaxis(p.data, 3, 1)), p.targets) for p in (train, test)]
     return make_dataset(name, parts[0], parts[1], train.classes)
+
+
+def _megabytes(folder: Path) -> float:
+    """The size of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def _diabetes(root: Path) -> Dataset:

@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
-from tqdm.std import tqdm
 
+from kdlib.utils import progress
 from kdlib.utils.files import write_whole
 
 Size = tuple[int, int]  # height, width
@@ -49,7 +49,7 @@ def decode(files: Sequence[Path], size: Size | None, what: str) -> Decoded:
 
     size: (height, width) to scale and cut to; None keeps the size that all files share. Grey only if every image is.
     what: the name of the dataset in messages. Raises ValueError for an image of absurd size, for a result that does not
-    fit into memory, and when no file can be read. A progress bar appears when it takes longer than a few seconds.
+    fit into memory, and when no file can be read.
     """
     native = size or common_size(files, what)
     target, scaled = native or USUAL, native is None
@@ -152,10 +152,16 @@ def _or_problem(file: Path, read: Callable) -> np.ndarray | Size | str:
 
 
 def _each(work: Callable, files: Sequence[Path], title: str) -> list:
-    """`work` on every file in four threads, with a progress bar on a terminal once it takes longer than three seconds."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(4) as pool:
+    """`work` on every file in four threads, which is said while it lasts."""
+    found: list = []
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as pool, progress.line() as line:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_pixels refuses these
-        return list(tqdm(pool.map(work, files), title, len(files), delay=3, disable=None, leave=False, unit=" images"))
+        left = progress.TimeLeft(len(files))
+        for result in pool.map(work, files):
+            found.append(result)
+            if line.due():
+                line.say(f"{title}: {len(found):,} of {len(files):,} images{left.after(len(found))}")
+    return found
 
 
 # -- the cache

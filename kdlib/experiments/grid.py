@@ -14,6 +14,7 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -149,13 +150,18 @@ class _Plan:
         on_row: Callable[[Any, dict], object],
     ) -> None:
         self.module, self.runs, self.names, self.store, self.on_row = module, runs, names, store, on_row
-        self.described = [module.describe(run) for run in runs]
-        stored = [store.row(description) for description in self.described]
+        self.progress = progress
+        with self._line() as line:
+            line.say(f"looking for {len(runs):,} runs in the store")
+            self.described = [module.describe(run) for run in runs]
+            stored = [store.row(description) for description in self.described]
         self.rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
         self.missing = {place: run for place, run in enumerate(runs) if place not in self.rows}
         self.failed: list[dict] = []
-        self.progress = progress
         self._say_what_is_set_aside()
+
+    def _line(self) -> AbstractContextManager[lines.Line]:
+        return lines.line() if self.progress else lines.shown_by(lambda text, milestone: None)
 
     def _note(self, text: str) -> None:
         if self.progress:
@@ -168,9 +174,8 @@ class _Plan:
 
     def carry_out(self, work: Work, workers: int, cluster: Any) -> pd.DataFrame:
         """The table of all rows; SweepError at the end if runs failed."""
-        shown = lines.line() if self.progress else lines.shown_by(lambda text, milestone: None)
         try:
-            with shown as line, self.store.sweep(_needs(self.module, self.missing.values())):
+            with self._line() as line, self.store.sweep(_needs(self.module, self.missing.values())):
                 report = Report(line, len(self.runs), list(self.missing.values()), self.names, workers)
                 for place, outcome in _carry_out(
                     self.module, self.missing, self.described, self.store, work, workers, cluster

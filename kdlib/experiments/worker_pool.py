@@ -184,9 +184,12 @@ def _serve() -> None:
     questions: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions,), daemon=True).start()
 
+    one_at_a_time = threading.Lock()  # progress comes from a thread of its own
+
     def answer(value: Any) -> None:
-        answers.write(json.dumps(value) + "\n")
-        answers.flush()
+        with one_at_a_time:
+            answers.write(json.dumps(value) + "\n")
+            answers.flush()
 
     try:
         work = None

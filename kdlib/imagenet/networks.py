@@ -16,6 +16,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from kdlib.models.layers import kaiming_fan_out
+from kdlib.utils import progress
 from kdlib.utils.devices import torch_seed
 from kdlib.utils.errors import choose
 
@@ -108,7 +109,8 @@ def _pretrained(name: str, num_classes: int, weights: str) -> nn.Module:
             f"{name} {weights} knows {count} classes, the folder has {num_classes}; take weights of your own"
         )
     try:
-        return get_model(name, weights=entry)
+        with progress.working(f"getting the weights of {name}"):
+            return get_model(name, weights=entry, progress=False)
     except OSError as problem:
         raise ValueError(
             f"could not download {entry.url} ({problem}); put the file into the folder checkpoints/ of torch's hub "

@@ -20,6 +20,7 @@ from kdlib.imagenet.folders import Images, Split
 from kdlib.imagenet.loading import loader, pixels, readable, shard
 from kdlib.losses.reshape import row_std
 from kdlib.scorers.errors import difficulty, el2n
+from kdlib.utils import progress
 
 SCORING_BATCH = 128  # images of a forward pass; no score depends on it but for rounding
 
@@ -59,7 +60,7 @@ def score(teacher: nn.Module, split: Split, settings: Settings, machine: Machine
     skip = settings.unreadable == "skip"
     images = Images(split, settings.image_size, decode=settings.decode, skip_unreadable=skip, digest=True)
     batches = loader(images, shard(len(split), place, SCORING_BATCH), machine, place)
-    scores, digests, skipped = _own_shard(teacher, batches, place)
+    scores, digests, skipped = _own_shard(teacher, batches, place, len(split) // place.size)
     tables = place.gather(scores)
     known = {i: digest for part in place.gather(digests) for i, digest in part.items()}
     rows = pd.concat([pd.DataFrame(table) for table in tables]).sort_values("index", ignore_index=True)
@@ -78,23 +79,30 @@ def score(teacher: nn.Module, split: Split, settings: Settings, machine: Machine
 
 @torch.no_grad()
 def _own_shard(
-    teacher: nn.Module, batches: Any, place: World
+    teacher: nn.Module, batches: Any, place: World, count: int
 ) -> tuple[dict[str, np.ndarray], dict[int, str], dict[int, str]]:
-    """(index and scores of this process's readable images, digests of all its files, reasons of the unreadable)."""
+    """(index and scores of this process's readable images, digests of all its files, reasons of the unreadable).
+
+    count: about how many images there are, for the progress.
+    """
     teacher.eval()
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("index", *COLUMNS)}
     digests: dict[int, str] = {}
     skipped: dict[int, str] = {}
-    for batch in readable(batches):
-        ids = batch.id.tolist()
-        digests |= zip(ids, batch.digest, strict=True)
-        skipped |= {i: reason for i, reason in zip(ids, batch.reason, strict=True) if reason}
-        whole = batch.weight.numpy() > 0
-        logits = teacher(pixels(batch, place)).double().cpu().numpy()[whole]
-        labels = batch.label.numpy()[whole]
-        found["index"].append(batch.id.numpy()[whole])
-        for name, column in COLUMNS.items():
-            found[name].append(column(logits, labels))
+    with progress.line() as line:
+        left = progress.TimeLeft(count)
+        for batch in readable(batches):
+            ids = batch.id.tolist()
+            digests |= zip(ids, batch.digest, strict=True)
+            skipped |= {i: reason for i, reason in zip(ids, batch.reason, strict=True) if reason}
+            whole = batch.weight.numpy() > 0
+            logits = teacher(pixels(batch, place)).double().cpu().numpy()[whole]
+            labels = batch.label.numpy()[whole]
+            found["index"].append(batch.id.numpy()[whole])
+            for name, column in COLUMNS.items():
+                found[name].append(column(logits, labels))
+            if line.due():
+                line.say(f"scoring: {len(digests):,} of {count:,} images{left.after(len(digests))}")
     return {name: np.concatenate([*parts, np.empty(0)]) for name, parts in found.items()}, digests, skipped
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from kdlib.imagenet.decoding import DECODE_ERRORS, decode_draft, reason
+from kdlib.utils import progress
 
 CHECKSUMS = "SHA256SUMS"
 """Below the copy's folder: one line for each finished file, in the format of `sha256sum --check`."""
@@ -81,8 +82,11 @@ def _copies(
         return hashlib.sha256(content).hexdigest(), ""
 
     # Pillow works outside the interpreter's lock, so threads are enough
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool, open(target / CHECKSUMS, "a") as sums:
+    pool = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
+    with pool, open(target / CHECKSUMS, "a") as sums, progress.line() as line:
+        left = progress.TimeLeft(len(names))
         for start in range(0, len(names), BLOCK):
+            line.say(f"shrinking: {start:,} of {len(names):,} images{left.after(start)}")
             block = names[start : start + BLOCK]
             for name, (digest, problem) in zip(block, pool.map(copy, block), strict=True):
                 if problem:

@@ -8,24 +8,30 @@
 Lines nest: the text of an inner one stands behind that of the outer, so that a sweep and the training inside it share one
 line. A terminal and a notebook show the line after two seconds and remove it in the end; a log (any other stderr, and
 everything where `KDLIB_PROGRESS=lines` is set) gets a plain line now and then, more seldom the longer the work lasts;
-`KDLIB_PROGRESS=off` shows nothing.
+`KDLIB_PROGRESS=off` shows nothing. A text may be a function that words it when it is shown, such as a time left; work
+that says nothing for long is shown all the same, with how long it has been at it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 DELAY = 2.0  # seconds before a line is shown: what is done sooner stays silent
 REFRESH = 0.5  # seconds between two updates of a line in place
+BEAT = 1.0  # seconds after which a line is shown again, with what has changed by itself
+STILL = 5.0  # seconds after which an unchanged text says for how long it has been true
 FIRST, GROWTH, SELDOM = 5.0, 1.5, 60.0  # a log: seconds to its first line, growth of the pause, longest pause
 
 Show = Callable[[str, bool], None]  # a text, and whether it is a milestone
+Words = str | Callable[[], str]
 
 _innermost: ContextVar[Line | None] = ContextVar("kdlib_progress", default=None)
 
@@ -33,41 +39,76 @@ _innermost: ContextVar[Line | None] = ContextVar("kdlib_progress", default=None)
 class Line:
     """The text of one piece of work; what is inside it adds its own behind. It is shown at most twice a second."""
 
-    def __init__(self, show: Show) -> None:
-        self.show, self.text, self.shown = show, "", time.monotonic()
+    def __init__(self, show: Show, outer: Line | None = None) -> None:
+        self.outermost: Line = outer.outermost if outer else self
+        self.inner: Line | None = None
+        self.text: Words = ""
+        self.rest: Words = ""  # of work that goes on elsewhere
+        self.send, self.shown = show, time.monotonic()
+        self.sent, self.since, self.lock = "", self.shown, threading.Lock()
 
     def due(self) -> bool:
         """Whether the next text would be shown: short work need not even word it."""
         return time.monotonic() - self.shown >= REFRESH
 
-    def say(self, text: str, milestone: bool = False) -> None:
-        """This work's own text; a milestone, such as a finished run, is shown at once, and sooner in a log."""
+    def say(self, text: Words, milestone: bool = False) -> None:
+        """This work's own text; the outermost work's milestones, such as a finished run, are shown at once."""
         self.text = text
         if milestone or self.due():
             self.shown = time.monotonic()
-            self.show(text, milestone)
+            self.outermost.show(milestone and self.outermost is self)
 
-    def detail(self, text: str, milestone: bool = False) -> None:
-        """The text of the work inside, whose milestones are none of this work's."""
-        self.show(" · ".join(part for part in (self.text, text) if part), False)
+    def detail(self, text: Words) -> None:
+        """The text of work that goes on elsewhere, behind this work's own."""
+        self.rest = text
+        self.outermost.show()
+
+    def words(self) -> str:
+        """The texts of this work and of all inside it."""
+        parts = [text() if callable(text) else text for text in (self.text, self.rest)]
+        return " · ".join(part for part in (*parts, self.inner.words() if self.inner else "") if part)
+
+    def show(self, milestone: bool = False) -> None:
+        """Word all texts, and send them to where lines go."""
+        with self.lock:
+            text = self.words()
+            if text != self.sent:
+                self.sent, self.since = text, time.monotonic()
+            still = time.monotonic() - self.since
+            if text:
+                self.send(text if still < STILL else f"{text}, for {clock(still)} now", milestone)
 
 
 @contextmanager
 def line() -> Iterator[Line]:
     """A line for the work in the block: inside that of other work, or one of its own."""
     outer = _innermost.get()
-    sink = None if outer else make_sink()
-    found = Line(outer.detail if outer else sink.show)  # type: ignore[union-attr]
-    token = _innermost.set(found)
+    if outer is None:
+        sink = make_sink()
+        try:
+            with shown_by(sink.show) as found:
+                yield found
+        finally:
+            sink.close()
+        return
+    found = Line(outer.send, outer)
+    token, outer.inner = _innermost.set(found), found
     try:
         yield found
     finally:
+        outer.inner = None
         _innermost.reset(token)
-        if sink is not None:
-            sink.close()
 
 
-def detail(text: str) -> None:
+@contextmanager
+def working(text: Words) -> Iterator[None]:
+    """The block is one piece of work, of which there is no more to say than this."""
+    with line() as found:
+        found.say(text)
+        yield
+
+
+def detail(text: Words) -> None:
     """The text of work that goes on elsewhere, such as in worker processes, behind the innermost line."""
     if (innermost := _innermost.get()) is not None:
         innermost.detail(text)
@@ -76,27 +117,49 @@ def detail(text: str) -> None:
 @contextmanager
 def shown_by(show: Show) -> Iterator[Line]:
     """In the block all lines go to `show`, such as from a worker process to its parent, or nowhere."""
-    found = Line(show)
+    found, over = Line(show), threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT):
+            with suppress(OSError, ValueError):  # nobody listens any more
+                found.show()
+
     token = _innermost.set(found)
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
     try:
         yield found
     finally:
         _innermost.reset(token)
+        over.set()
+        thread.join()
+
+
+class TimeLeft:
+    """The time left, in words, of work in equal parts."""
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total, self.done, self.began = total, done, time.monotonic()
+
+    def after(self, done: float) -> str:
+        """So many parts are done; empty as long as nothing is known."""
+        if done <= self.done:
+            return ""
+        return f", {clock((time.monotonic() - self.began) / (done - self.done) * (self.total - done))} left"
 
 
 class Epochs:
     """The state of a training in words: epoch, loss (nats) and time left, from what this process has trained."""
 
     def __init__(self, line: Line, first: int, total: int) -> None:
-        self.line, self.first, self.total, self.loss = line, first, total, ""
-        self.began = time.monotonic()
+        self.line, self.total, self.loss = line, total, ""
+        self.left = TimeLeft(total, first)
 
     def step(self, epoch: int, share: float) -> None:
         """In epoch number `epoch` (from 0) a `share` of the steps is done."""
         if self.line.due():
-            done = epoch + share
-            left = (time.monotonic() - self.began) / (done - self.first) * (self.total - done)
-            self.line.say(f"epoch {epoch + 1}/{self.total} ({share:.0%}){self.loss}, {clock(left)} left")
+            left = self.left.after(epoch + share)
+            self.line.say(f"epoch {epoch + 1}/{self.total} ({share:.0%}){self.loss}{left}")
 
     def epoch(self, loss: float) -> None:
         """An epoch has ended with this mean loss."""
@@ -133,10 +196,11 @@ class Silent:
 
 
 class Log:
-    """Plain lines on stderr, the first after `FIRST` seconds, then more and more seldom; milestones every `DELAY`."""
+    """Plain lines, the first after `first` seconds, then more and more seldom; milestones every `DELAY`."""
 
-    def __init__(self) -> None:
-        self.due, self.pause = time.monotonic() + FIRST, FIRST
+    def __init__(self, out: TextIO | None = None, first: float = FIRST, growth: float = GROWTH) -> None:
+        self.out = out or sys.stderr
+        self.due, self.pause, self.growth = time.monotonic() + first, first, growth
         self.milestone = 0.0  # when the next one may be shown
 
     def show(self, text: str, milestone: bool) -> None:
@@ -144,8 +208,8 @@ class Log:
         if milestone and now >= self.milestone:
             self.milestone, self.due = now + DELAY, now
         if now >= self.due:
-            print(text, file=sys.stderr, flush=True)
-            self.pause = min(self.pause * GROWTH, SELDOM)
+            print(text, file=self.out, flush=True)
+            self.pause = min(self.pause * self.growth, SELDOM)
             self.due = now + self.pause
 
     def close(self) -> None:
@@ -156,15 +220,15 @@ class InPlace:
     """A line that is updated where it stands, at most every `REFRESH` seconds, and empty in the end."""
 
     def __init__(self) -> None:
-        self.due, self.visible = time.monotonic() + DELAY, False
+        self.due, self.text = time.monotonic() + DELAY, ""
 
     def show(self, text: str, milestone: bool) -> None:
-        if time.monotonic() >= self.due:
-            self.due, self.visible = time.monotonic() + REFRESH, True
+        if text != self.text and time.monotonic() >= self.due:
+            self.due, self.text = time.monotonic() + REFRESH, text
             self.write(text)
 
     def close(self) -> None:
-        if self.visible:
+        if self.text:
             self.write("")
 
     def write(self, text: str) -> None:
@@ -174,10 +238,14 @@ class InPlace:
 class Terminal(InPlace):
     """A line of a terminal."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = sys.stderr
+
     def write(self, text: str) -> None:
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        sys.stderr.write("\r\x1b[K" + text[: width - 1])
-        sys.stderr.flush()
+        width = os.get_terminal_size(self.out.fileno()).columns or 80
+        self.out.write("\r\x1b[K" + text[: width - 1])
+        self.out.flush()
 
 
 class Kernel(InPlace):
@@ -197,11 +265,23 @@ class Kernel(InPlace):
 def make_sink() -> Any:
     """Where this process shows its lines."""
     wanted = os.environ.get("KDLIB_PROGRESS", "")
-    if wanted == "off":
-        return Silent()
-    if wanted == "lines":
-        return Log()
+    if wanted in MODES:
+        return MODES[wanted]()
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None and hasattr(shell, "kernel"):
-        return Kernel()
+        log = papermill_log()
+        return Log(log) if log else Kernel()
     return Terminal() if sys.stderr is not None and sys.stderr.isatty() else Log()
+
+
+# $KDLIB_PROGRESS -> where lines go; relay: to a program that reads along, such as the one that runs the lessons
+MODES: dict[str, Callable[[], Any]] = {"off": Silent, "lines": Log, "relay": lambda: Log(first=DELAY, growth=1.0)}
+
+
+def papermill_log() -> TextIO | None:
+    """The error stream of a papermill that runs this kernel: what the kernel's own stream gets would be saved."""
+    import psutil
+
+    started = [Path(word).name for word in psutil.Process(os.getppid()).cmdline()[:3]]
+    stream = getattr(sys.stderr, "_original_stdstream_copy", None)  # ipykernel's, before it took the stream over
+    return open(stream, "w", closefd=False) if "papermill" in started and stream is not None else None

@@ -7,9 +7,5 @@ from pathlib import Path
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
-def quiet(line):
-    pass
-
-
 def snapshot(folder):
     return {p.name: p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}

@@ -18,7 +18,8 @@ import pytest
 
 from kdlib.course import execution, lessons, notebooks, suite
 from kdlib.course.lessons import LessonError, chosen_preset, run_lesson
-from tests.course.samples import FIXTURES, quiet, snapshot
+from kdlib.utils import progress
+from tests.course.samples import FIXTURES, snapshot
 
 # -- names and presets
 
@@ -54,9 +55,8 @@ def test_find_unknown(project, name):
 
 def test_success(tmp_path):
     lines = []
-    ran = run_lesson(
-        str(FIXTURES / "good.ipynb"), out=tmp_path / "o.ipynb", figures=tmp_path / "f", progress=lines.append
-    )
+    with progress.shown_by(lambda text, milestone: lines.append(text)):
+        ran = run_lesson(str(FIXTURES / "good.ipynb"), out=tmp_path / "o.ipynb", figures=tmp_path / "f")
     nb = notebooks.read(tmp_path / "o.ipynb")
     assert ran.figures == ("toy.svg",) and (tmp_path / "f" / "toy.svg").read_text() == "<svg>0</svg>"
     assert nb == notebooks.clean(nb), "what is written is clean"
@@ -64,19 +64,18 @@ def test_success(tmp_path):
     assert [c.execution_count for c in nb.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
     assert nb.cells[3].outputs[0].data["text/plain"] == "(0, 0.5, 'class', True, [0, 1])"
     assert nb.cells[7].outputs == [{"output_type": "stream", "name": "stdout", "text": "a\nb\n"}]
-    assert "good: run 1 of 1" in lines, "stderr is passed on as progress"
-    assert lines[-1].startswith("good: cell 5/5")
+    assert any(re.fullmatch(r"good: cell \d/5, 0:00:\d\d left · run 1 of 1", text) for text in lines), lines
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["f", "o.ipynb", "toy.svg"], "no left-overs"
 
 
 def test_rerun_has_an_empty_diff(tmp_path):
     for name in "ab":
-        run_lesson(str(FIXTURES / "good.ipynb"), out=tmp_path / name, figures=tmp_path / "f", progress=quiet)
+        run_lesson(str(FIXTURES / "good.ipynb"), out=tmp_path / name, figures=tmp_path / "f")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (FIXTURES / "good.ipynb").read_bytes()
 
 
 def test_parameters_reach_the_lesson(project):
-    ran = run_lesson("01", {"seed": 7, "fraction": 1, "seeds": (3,)}, preset="smoke", progress=quiet)
+    ran = run_lesson("01", {"seed": 7, "fraction": 1, "seeds": (3,)}, preset="smoke")
     nb = notebooks.read(ran.notebook)
     outputs = [cell.outputs[0].data["text/plain"] for cell in nb.cells[:5] if cell.get("outputs")]
     assert outputs == ["(7, 1.0, 'smoke', True, [3])"]
@@ -101,7 +100,7 @@ def test_parameters_reach_the_lesson(project):
 )
 def test_bad_parameters_are_refused_before_anything_runs(project, parameters, preset, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        run_lesson("01", parameters, preset=preset, progress=quiet)
+        run_lesson("01", parameters, preset=preset)
     assert not (project / "figures").exists()
 
 
@@ -115,10 +114,10 @@ def test_bad_parameters_are_refused_before_anything_runs(project, parameters, pr
 @pytest.mark.parametrize("parameters", [{}, {"seed": 5}])
 def test_failure_leaves_only_its_explanation(tmp_path, fixture, reason, parameters):
     out, figures = tmp_path / "o.ipynb", tmp_path / "f"
-    run_lesson(str(FIXTURES / "good.ipynb"), out=out, figures=figures, progress=quiet)
+    run_lesson(str(FIXTURES / "good.ipynb"), out=out, figures=figures)
     before = snapshot(tmp_path)
     with pytest.raises(LessonError) as caught:
-        run_lesson(str(FIXTURES / f"{fixture}.ipynb"), parameters, out=out, figures=figures, progress=quiet)
+        run_lesson(str(FIXTURES / f"{fixture}.ipynb"), parameters, out=out, figures=figures)
     message = str(caught.value)
     assert reason in message and "\n" not in message
     assert str(caught.value.notebook) in message
@@ -126,7 +125,7 @@ def test_failure_leaves_only_its_explanation(tmp_path, fixture, reason, paramete
     assert ran[-1] is None, "it shows how far the lesson came"
     after = snapshot(tmp_path)
     assert {k: v for k, v in after.items() if k != "o.failed.ipynb"} == before, "figures and notebook as they were"
-    run_lesson(str(FIXTURES / "good.ipynb"), out=out, figures=figures, progress=quiet)
+    run_lesson(str(FIXTURES / "good.ipynb"), out=out, figures=figures)
     assert snapshot(tmp_path) == before, "a later success removes the failed notebook"
 
 
@@ -146,7 +145,7 @@ def test_stale_kernels_do_not_win(tmp_path, monkeypatch):
     cell = nbformat.v4.new_code_cell("import sys, os\nprint(sys.executable)\nprint(os.getcwd())")
     nb = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": {"name": "old", "display_name": "old"}})
     nbformat.write(nb, tmp_path / "n.ipynb")
-    run_lesson(str(tmp_path / "n.ipynb"), out=tmp_path / "o.ipynb", figures=tmp_path, progress=quiet)
+    run_lesson(str(tmp_path / "n.ipynb"), out=tmp_path / "o.ipynb", figures=tmp_path)
     done = notebooks.read(tmp_path / "o.ipynb")
     assert done.cells[0].outputs[0].text == f"{sys.executable}\n{tmp_path}\n"
     assert done.metadata.kernelspec.name == "python3"
@@ -158,7 +157,7 @@ def test_kernel_environment(tmp_path, monkeypatch):
         "import os\nfor k in ('OMP_WAIT_POLICY', 'OMP_NUM_THREADS', 'KDLIB_PRESET'):\n    print(k, os.environ.get(k))"
     )
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), tmp_path / "n.ipynb")
-    run_lesson(str(tmp_path / "n.ipynb"), preset="smoke", out=tmp_path / "o.ipynb", figures=tmp_path, progress=quiet)
+    run_lesson(str(tmp_path / "n.ipynb"), preset="smoke", out=tmp_path / "o.ipynb", figures=tmp_path)
     text = notebooks.read(tmp_path / "o.ipynb").cells[0].outputs[0].text
     assert text == "OMP_WAIT_POLICY PASSIVE\nOMP_NUM_THREADS 1\nKDLIB_PRESET smoke\n"
 
@@ -280,11 +279,10 @@ def test_parameters():
             notebooks.parse_parameter(name, text, found)
 
 
-def test_a_kernel_whose_answer_got_lost_is_ended_and_the_lesson_starts_again(tmp_path, monkeypatch):
+def test_a_kernel_whose_answer_got_lost_is_ended_and_the_lesson_starts_again(tmp_path, monkeypatch, capsys):
     """The first execution meets a kernel that seems silent at once; the second one is left alone."""
     real, silences = execution.Watch, iter([0.0, 120.0])
     monkeypatch.setattr(execution, "Watch", lambda kernel, tracker: real(kernel, tracker, next(silences)))
     monkeypatch.setattr(real, "_work", lambda self: 0.0)
-    said = []
-    ran = lessons.run_lesson(str(FIXTURES / "good.ipynb"), out=tmp_path / "o.ipynb", progress=said.append)
-    assert ran.notebook.exists() and any("the lesson starts again" in line for line in said)
+    ran = lessons.run_lesson(str(FIXTURES / "good.ipynb"), out=tmp_path / "o.ipynb")
+    assert ran.notebook.exists() and "the lesson starts again" in capsys.readouterr().err

@@ -11,19 +11,19 @@ import pytest
 
 from kdlib.course import lessons, notebooks, suite
 from kdlib.course.site.grid import write_index
-from tests.course.samples import FIXTURES, quiet
+from tests.course.samples import FIXTURES
 
 
 def test_all_lessons(project):
     """Failures do not stop the others; what is unchanged is kept; any change to inputs or outputs runs again."""
-    outcomes = suite.run_all(workers=2, progress=quiet)
+    outcomes = suite.run_all(workers=2)
     assert [bool(o.error) for o in outcomes] == [False, True, False]
     assert "02_failing_lesson" in outcomes[1].error
     assert (project / "figures" / "toy.svg").is_file()
     (project / "notebooks" / "02_failing_lesson.ipynb").unlink()
 
     def kept():
-        return [o.kept for o in suite.run_all(workers=1, progress=quiet)]
+        return [o.kept for o in suite.run_all(workers=1)]
 
     assert kept() == [False, False], "a lesson may show the course's map"
     assert kept() == [True, True]
@@ -38,7 +38,7 @@ def test_all_lessons(project):
     nb.cells[-1].source += "  # edited"
     notebooks.write(nb, path)
     assert kept() == [False, True]
-    assert not any(o.kept for o in suite.run_all(force=True, progress=quiet))
+    assert not any(o.kept for o in suite.run_all(force=True))
 
 
 @pytest.mark.parametrize("cluster", [None, "local"])
@@ -46,7 +46,7 @@ def test_grid(project, cluster):
     if cluster:
         pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
     tasks = suite.grid_tasks("04", {"seed": [0, 1, 2], "balanced": [False]})
-    outcomes = suite.run_tasks(tasks, workers=2, cluster=cluster, progress=quiet)
+    outcomes = suite.run_tasks(tasks, workers=2, cluster=cluster)
     assert [bool(o.error) for o in outcomes] == [False, True, False]
     assert "seed 1 is bad" in outcomes[1].error
     folder = project / "figures" / "runs" / "04_fails_at_seed_1"
@@ -90,7 +90,7 @@ def test_templates_run_by_name_only(project):
     shutil.copy(FIXTURES / "good.ipynb", project / "notebooks" / "90_template.ipynb")
     assert "90_template" not in lessons.names() and lessons.templates() == ["90_template"]
     assert lessons.find("90").stem == "90_template"
-    outcomes = suite.run_all(workers=1, progress=quiet)
+    outcomes = suite.run_all(workers=1)
     assert [o.task.source.stem for o in outcomes] == lessons.names()
 
 
@@ -115,6 +115,6 @@ def test_a_worker_that_dies_takes_no_lesson_along(project):
     for name in ("02_failing_lesson", "04_fails_at_seed_1"):
         (project / "notebooks" / f"{name}.ipynb").unlink()
     shutil.copy(FIXTURES / "good.ipynb", project / "notebooks" / "06_good_as_well.ipynb")
-    outcomes = suite.run_all(workers=2, progress=quiet)
+    outcomes = suite.run_all(workers=2)
     died = ["the worker died" in outcome.error for outcome in outcomes]
     assert died == [False, True, False] and not outcomes[0].error and not outcomes[2].error

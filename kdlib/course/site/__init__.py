@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlib.course import lessons, suite
-from kdlib.utils import paths
+from kdlib.utils import paths, progress
 from kdlib.utils.files import write_whole
 
 
@@ -27,9 +27,11 @@ def write_site(outcomes: Sequence[suite.Outcome], folder: str | Path) -> Path:
     stamp = paths.store() / "lessons" / f"site-{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]}.json"
     if _stamp(stamp) == {"inputs": seen, "outputs": suite.hashes(sorted(folder.glob("*.html")))}:
         return folder / "index.html"
-    from kdlib.course.site.build import all_pages  # nbconvert and matplotlib, which take seconds to load
+    with progress.line() as line:
+        line.say("the site")
+        from kdlib.course.site.build import all_pages  # nbconvert and matplotlib, which take seconds to load
 
-    pages = all_pages(outcomes)
+        pages = all_pages(outcomes, line.detail)
     for old in set(folder.glob("*.html")) - {folder / name for name in pages}:
         old.unlink()
     for name, text in pages.items():

@@ -37,10 +37,14 @@ class Lesson:
     error: str = ""
 
 
-def all_pages(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Every page by the name of its file."""
+def all_pages(outcomes: Sequence[Outcome], say: Callable[[str], object] = lambda text: None) -> dict[str, str]:
+    """Every page by the name of its file; `say` hears of each lesson."""
     names = [outcome.task.source.stem for outcome in outcomes]
-    found = [_lesson(outcome, _links(names)) for outcome in outcomes]
+    found: list[Lesson] = []
+    for name, outcome in zip(names, outcomes, strict=True):
+        say(f"the page of {name}, {len(found) + 1} of {len(names)}")
+        found.append(_lesson(outcome, _links(names)))
+    say("the API reference")
     folders = reference.folders()
     lecturers = _lecturers(_links(names))
     navigation = [("Lessons", "index.html#lessons")]
@@ -61,6 +65,7 @@ def all_pages(outcomes: Sequence[Outcome]) -> dict[str, str]:
     contents = [(2, folder.name, folder.name) for folder in folders]
     api = filled("api.html.j2", {"folders": folders})
     pages[API] = page("API reference", api, Around(API, navigation, titles + entries), contents)
+    say("the front page")
     pages["index.html"] = page(
         SITE, filled("front.html.j2", front.front() | {"lessons": found}), Around("", navigation, titles)
     )
