@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["KDLIB_PROGRESS"] = "off"  # a slow machine would say more on stderr than a quick one
 os.environ.pop("KDLIB_PRESET", None)
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="kdlib-tests-"))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from kdlib.store.artefacts import Store, key
+from kdlib.utils import progress
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def _run(run: Run, store: Store) -> dict:
         Path(run.journal + ".killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     _note(run, f"run {run.width} {run.seed}")
-    time.sleep(run.pause)
+    with progress.working("silent work"):
+        time.sleep(run.pause)
     x = np.random.default_rng(run.seed).normal(size=(20, run.width))
     fit = np.linalg.lstsq(x, x @ theta + 0.1 * np.cos(np.arange(20)), rcond=None)[0]
     sees = {"sees": os.environ.get("CUDA_VISIBLE_DEVICES")} if run.mood == "sees" else {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import re
 import sys
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields, make_dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -62,7 +63,7 @@ def described(options: type[T], positional: Sequence[str] = ()) -> type[T]:
 
 
 def check_flags(spec: type, args: Sequence[str], positional: Sequence[str] = ()) -> None:
-    """UsageError for a flag that is no field, with the nearest one."""
+    """UsageError for a flag that is no field, with the nearest one, and with --set where there is that."""
     flags = {"--help": ""}
     for f in fields(spec):
         if f.name not in positional:
@@ -70,8 +71,19 @@ def check_flags(spec: type, args: Sequence[str], positional: Sequence[str] = ())
             flags |= {f"--{name}": "", **({f"--no-{name}": ""} if isinstance(f.default, bool) else {})}
     for arg in args:
         if re.match(r"--[a-zA-Z]", arg):
+            name, _, value = arg[2:].partition("=")
+            if "--set" in flags and name.replace("_", "-") not in [flag[2:] for flag in flags]:
+                raise UsageError(_parameter(name, value, flags))
             with usage():
-                choose("flag", "--" + arg[2:].split("=")[0].replace("_", "-"), flags)
+                choose("flag", "--" + name.replace("_", "-"), flags)
+
+
+def _parameter(name: str, value: str, flags: Iterable[str]) -> str:
+    """What is said of a flag that may be meant as a parameter of a lesson."""
+    near = difflib.get_close_matches(f"--{name}", list(flags), n=1, cutoff=0.8)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    parameter = name.replace("-", "_")
+    return f"unknown flag '--{name}'; {hint}a parameter of the lesson is given as: --set {parameter}={value or 'VALUE'}"
 
 
 def _first_sentence(box: str) -> str:

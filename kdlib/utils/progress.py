@@ -196,11 +196,12 @@ class Silent:
 
 
 class Log:
-    """Plain lines, the first after `first` seconds, then more and more seldom; milestones every `DELAY`."""
+    """Plain lines, the first after `first` (FIRST) seconds, then more and more seldom; milestones every `DELAY`."""
 
-    def __init__(self, out: TextIO | None = None, first: float = FIRST, growth: float = GROWTH) -> None:
+    def __init__(self, out: TextIO | None = None, first: float = 0.0, growth: float = 0.0) -> None:
         self.out = out or sys.stderr
-        self.due, self.pause, self.growth = time.monotonic() + first, first, growth
+        self.pause, self.growth = first or FIRST, growth or GROWTH
+        self.due = time.monotonic() + self.pause
         self.milestone = 0.0  # when the next one may be shown
 
     def show(self, text: str, milestone: bool) -> None:

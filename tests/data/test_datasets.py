@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from kdlib.data import datasets
 from kdlib.data.core import Dataset, make_dataset
 from kdlib.data.datasets import load, with_validation
 from kdlib.data.noise import with_imbalance, with_label_noise
-from kdlib.utils import paths
+from kdlib.utils import paths, progress
 
 PACKED = Path(os.environ.get("KDLIB_DATASETS", paths.root().parent / "shared" / "datasets"))
 
@@ -94,6 +96,30 @@ def test_download_is_asked_for_and_a_failure_names_the_fix(tmp_path: Path, monke
         with pytest.raises(RuntimeError, match=r"could not get .*by hand.*folder:PATH"):
             load(name, tmp_path)
     assert asked == ["CIFAR10", "CIFAR100", "SVHN"]
+
+
+def test_a_download_says_how_far_it_is_in_the_way_of_all_other_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from torchvision import datasets as theirs
+
+    monkeypatch.setattr(progress, "BEAT", 0.01)
+    said: list[str] = []
+
+    def download(self: object) -> None:
+        sys.stderr.write("a bar of torchvision's own")
+        (tmp_path / "svhn").mkdir()
+        (tmp_path / "svhn" / "part").write_bytes(bytes(2_000_000))
+        deadline = time.monotonic() + 30
+        while "getting svhn: 2 MB are here" not in said and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise OSError("the line is cut")
+
+    monkeypatch.setattr(theirs.SVHN, "download", download)
+    with progress.shown_by(lambda text, milestone: said.append(text)), pytest.raises(RuntimeError, match="is cut"):
+        load("svhn", tmp_path)
+    assert "getting svhn: 2 MB are here" in said
+    assert capsys.readouterr().err == ""
 
 
 def test_validation_split_never_touches_the_test_part() -> None:

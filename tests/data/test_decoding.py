@@ -13,6 +13,7 @@ import torch
 from kdlib.data import decoding, folders
 from kdlib.data.decoding import Decoded, cached
 from kdlib.data.folders import load_folder
+from kdlib.utils import progress
 
 
 def some(seed: int = 0) -> Decoded:
@@ -97,14 +98,10 @@ def test_processes_that_decode_at_once_do_not_disturb_each_other(pictures: Path,
     assert len(list((tmp_path / "cache" / "folders").iterdir())) == 1
 
 
-def test_a_bar_shows_on_a_terminal_when_decoding_takes_long(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict] = []
-
-    def bar(work: object, title: str, total: int, **options: object) -> object:
-        asked.append({"title": title, "total": total, **options})
-        return work
-
-    monkeypatch.setattr(decoding, "tqdm", bar)
-    decoding.decode(sorted(pictures.rglob("*.png")), None, "folder:x")
-    assert [a["title"] for a in asked] == ["looking through folder:x", "decoding folder:x"]
-    assert all(a["total"] == 8 and a["disable"] is None and a["delay"] == 3 for a in asked)
+def test_decoding_says_how_far_it_is(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
+    said: list[str] = []
+    with progress.shown_by(lambda text, milestone: said.append(text)):
+        decoding.decode(sorted(pictures.rglob("*.png")), None, "folder:x")
+    assert said[0].startswith("looking through folder:x: 1 of 8 images, 0:00:0")
+    assert said[-1] == "decoding folder:x: 8 of 8 images, 0:00:00 left"

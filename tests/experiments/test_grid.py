@@ -197,6 +197,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, journal, workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_log_gets_plain_lines_now_and_then(tmp_path, capsys, monkeypatch, workers):
     monkeypatch.setattr(progress, "DELAY", 0.0)
+    monkeypatch.setenv("KDLIB_PROGRESS", "lines")
     tiny(tmp_path / "s", progress=True, workers=workers)
     out, err = capsys.readouterr()
     assert out == "" and re.fullmatch(r"6 of 6 runs, last width=\d seed=\d: ok, 0:00:00 left", err.splitlines()[-1])
@@ -204,6 +205,7 @@ def test_a_log_gets_plain_lines_now_and_then(tmp_path, capsys, monkeypatch, work
 
 def test_quick_work_is_silent_after_its_first_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "DELAY", 60.0)
+    monkeypatch.setenv("KDLIB_PROGRESS", "lines")
     tiny(tmp_path / "s", progress=True)
     assert len(capsys.readouterr().err.splitlines()) == 1
     tiny(tmp_path / "s2", progress=False)

@@ -7,11 +7,16 @@ import pty
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
 from kdlib.data import datasets
+from kdlib.experiments.grid import sweep_of
 from kdlib.losses import cross_entropy
 from kdlib.models import build
 from kdlib.training.loop import train
@@ -110,7 +115,33 @@ def test_a_kernel_updates_one_output_and_leaves_it_empty(monkeypatch: pytest.Mon
     assert shown == ["1 of 2 runs", "2 of 2 runs", ""]
 
 
-@pytest.mark.parametrize(("word", "kind"), [("off", progress.Silent), ("lines", progress.Log)])
+NOTEBOOK = """
+from kdlib.utils import progress
+progress.FIRST = progress.REFRESH = 0.0
+with progress.line() as line:
+    for i in range(3):
+        line.say(f"{i} of 3 runs")
+print("done")
+"""
+
+
+def test_papermill_gets_plain_lines_and_saves_none(tmp_path: Path) -> None:
+    """In its own log, as its user sees it; JupyterLab and the lessons' runner have ways of their own."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    other = ("KDLIB_PROGRESS", "PYTEST_CURRENT_TEST")  # the latter makes ipykernel leave its streams alone
+    environment = {name: value for name, value in os.environ.items() if name not in other}
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "in.ipynb", "out.ipynb"]
+    root = str(Path(progress.__file__).parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert "0 of 3 runs\n" in done.stderr, done.stderr
+    [cell] = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    assert [output.text for output in cell.outputs] == ["done\n"]
+
+
+@pytest.mark.parametrize(("word", "kind"), [("relay", progress.Log), ("off", progress.Silent), ("lines", progress.Log)])
 def test_the_environment_decides(word: str, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDLIB_PROGRESS", word)
     assert isinstance(progress.make_sink(), kind)
@@ -131,6 +162,36 @@ def test_time_left_is_from_this_process(clock: list[float]) -> None:
     clock[0] = 50.0
     shown.step(14, 1.0)
     assert said == ["epoch 15/20 (100%), 0:00:50 left"], "five epochs took 50 s; the ten before were another process's"
+
+
+def test_silent_work_is_shown_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said once, at the start: it is shown without another word, re-worded, and with how long it has been true."""
+    monkeypatch.setattr(progress, "BEAT", 0.01)
+    monkeypatch.setattr(progress, "STILL", 0.1)
+    said: list[str] = []
+    count = iter(range(10**9))
+    with progress.shown_by(lambda text, milestone: said.append(text)):
+        with progress.working(lambda: f"{min(next(count), 3)} MB"):
+            _until(lambda: len(said) > 20 and "for" in said[-1])
+        with progress.working("something else"):
+            _until(lambda: said[-1].startswith("something else"))
+    assert said[:4] == ["0 MB", "1 MB", "2 MB", "3 MB"] and "3 MB, for 0:00:00 now" in said
+    seen = len(said)
+    time.sleep(0.05)
+    assert len(said) == seen, "and no longer than the work lasts"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_silent_work_in_a_worker_process_reaches_its_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[str] = []
+    with progress.shown_by(lambda text, milestone: said.append(text)):
+        sweep_of("tests.tiny_experiment", {"seed": [0, 1]}, 2, None, tmp_path, True, {"pause": 2.5})
+    assert any("silent work" in text for text in said), said
 
 
 def test_other_threads_have_no_line() -> None:
