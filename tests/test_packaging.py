@@ -1,8 +1,11 @@
 """The repository as a stranger meets it: one source of versions, commands that exist, nothing private."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -144,6 +147,58 @@ def test_an_old_python_is_told_so(tmp_path):
     done = subprocess.run(["make", "setup", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0 and "Python 3.11 or newer" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+# -- an installation, outside a checkout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Runs kdlib as `pip install .` leaves it, in an empty folder; `site` is where it is installed."""
+    source, site, work = (tmp_path_factory.mktemp(name) for name in ("source", "site", "work"))
+    for path in files():
+        target = source / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    offline = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "install", *offline, "--target", str(site), str(source)]
+    done = subprocess.run(pip, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KDLIB_")}
+
+    def run(*args):
+        command = [sys.executable, "-m", "kdlib", *args]
+        return subprocess.run(
+            command, cwd=work, env={**kept, "PYTHONPATH": str(site)}, capture_output=True, text=True, timeout=900
+        )
+
+    run.work, run.site = work, site
+    return run
+
+
+def test_an_installation_copies_its_lessons_and_opens_them(installed):
+    assert installed("--version").stdout == f"kdlib {PROJECT['version']}\n"
+    refused = installed("lab")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "kdlib lessons copy" in refused.stderr
+    done = installed("lessons", "copy", "mine")
+    assert done.returncode == 0 and "kdlib lab mine" in done.stderr, done.stderr
+    assert {p.name for p in (installed.work / "mine" / "notebooks").glob("*.ipynb")} == {
+        p.name for p in (ROOT / "notebooks").glob("*.ipynb")
+    }
+    done = installed("lab", "mine", "--version")  # JupyterLab itself answers
+    assert done.returncode == 0 and re.match(r"\d+\.\d+", done.stdout), done.stderr
+
+
+def test_an_installation_runs_its_lessons_and_builds_the_site(installed):
+    """`kdlib figures` in an empty folder, with the shortest of the lessons alone."""
+    for notebook in (installed.site / "kdlib" / "shipped" / "notebooks").glob("*.ipynb"):
+        if not notebook.name.startswith("01"):
+            notebook.unlink()
+    done = installed("figures", "--preset", "smoke", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "1 to run, 1 at a time, 0:00:" in done.stderr and "those of the package are copied to" in done.stderr
+    assert (installed.work / "figures" / "site" / "index.html").stat().st_size > 10_000
+    assert "Traceback" not in done.stderr
 
 
 # -- the README

@@ -115,6 +115,37 @@ def test_a_kernel_updates_one_output_and_leaves_it_empty(monkeypatch: pytest.Mon
     assert shown == ["1 of 2 runs", "2 of 2 runs", ""]
 
 
+SILENT = """
+import time
+from kdlib.utils import progress
+progress.DELAY = progress.BEAT = progress.REFRESH = 0.1
+progress.STILL = 0.3
+with progress.working("silent work"):
+    time.sleep(1.5)
+"""
+
+
+def test_a_real_kernel_shows_silent_work_in_one_output_of_its_cell() -> None:
+    """As JupyterLab receives it: shown once, updated in place, and empty in the end."""
+    from jupyter_client.manager import start_new_kernel
+
+    environment = {name: value for name, value in os.environ.items() if name != "KDLIB_PROGRESS"}
+    root = str(Path(progress.__file__).parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
+    manager, client = start_new_kernel(startup_timeout=300, env=environment)
+    try:
+        asked, shown = client.execute(SILENT), []
+        while (message := client.get_iopub_msg(timeout=300))["content"].get("execution_state") != "idle":
+            if message["msg_type"] in ("display_data", "update_display_data", "stream", "error"):
+                assert message["parent_header"]["msg_id"] == asked, message
+                shown.append((message["msg_type"], message["content"].get("data", {}).get("text/plain")))
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert shown[0] == ("display_data", "silent work") and shown[-1] == ("update_display_data", "")
+    assert {kind for kind, _ in shown[1:]} == {"update_display_data"} and len(shown) > 2
+
+
 NOTEBOOK = """
 from kdlib.utils import progress
 progress.FIRST = progress.REFRESH = 0.0
