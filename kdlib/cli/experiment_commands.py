@@ -6,7 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from kdlib.cli.arguments import Failed, UsageError, assignments, note, option, p
 from kdlib.data.core import describe
 from kdlib.experiments import config, grid
 from kdlib.experiments.config import PRESETS, Run, choices, fields_of
-from kdlib.experiments.fingerprint import dataset_of
+from kdlib.experiments.fingerprint import dataset_of, in_effect, needs_teacher, rule_of
 from kdlib.experiments.run import check
 from kdlib.store.artefacts import StoreError
 from kdlib.utils import progress
@@ -83,7 +83,7 @@ def help_of(name: str) -> str:
 def run(args: list[str]) -> int:
     """`python -m kdlib run`."""
     flags: Any = parse(with_run_flags(RunOptions, args), args, "run")
-    rows, problem = _sweep_rows({}, fields_of(vars(flags)), workers=1, cluster="")
+    rows, problem = _sweep_rows({}, fields_of(vars(flags)), workers=1, cluster="", given=_given(args))
     if not rows:
         raise Failed(problem.splitlines()[-1].strip())
     [row] = rows
@@ -116,7 +116,7 @@ def sweep(args: list[str]) -> int:
         if flags.out:
             grid.check_output(flags.out)
     fixed = {name: value for name, value in fields_of(vars(flags)).items() if name not in asked}
-    rows, problem = _sweep_rows(asked, fixed, flags.workers, flags.cluster)
+    rows, problem = _sweep_rows(asked, fixed, flags.workers, flags.cluster, _given(args))
     if flags.out:
         note(f"{len(rows)} rows written to {grid.export_rows(rows, Path(flags.out).absolute())}")
     if rows:
@@ -137,11 +137,46 @@ def _columns(text: str, asked: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*asked, "test_acc", "test_acc_best", "teacher_acc", "status", *more]))
 
 
+def _given(args: Sequence[str]) -> set[str]:
+    """The names of the flags that were given."""
+    return {arg.split("=")[0].removeprefix("--").replace("-", "_") for arg in args if arg.startswith("--")}
+
+
 def _refuse_ignored(asked: dict[str, list], args: Sequence[str]) -> None:
     """A flag that the grid would override is a mistake."""
-    given = {arg.split("=")[0].removeprefix("--").replace("-", "_") for arg in args if arg.startswith("--")}
-    if both := sorted(given & set(asked)):
+    if both := sorted(_given(args) & set(asked)):
         raise UsageError(f"--{both[0].replace('_', '-')} is given as a flag and in --grid; leave one of them out")
+
+
+# Flags that only some runs heed, and another value for those whose default depends on the rest.
+OF_A_TEACHER = (
+    "alpha", "tau", "weighting", "reshape", "teacher", "teacher_fraction", "teacher_file", "teacher_seed", "teacher_recipe",
+)  # fmt: skip
+OF_A_SELECTION = ("scorer", "centre", "selection", "score_model", "score_runs", "score_recipe")
+HEEDED_BY_SOME = (*OF_A_TEACHER, *OF_A_SELECTION, "beta", "augment_seed", "warmup", "milestones")
+OTHER = {"centre": 0.37}
+
+
+def _refuse_idle(runs: Sequence[Run], given: set[str]) -> None:
+    """A flag without effect on any of the runs is a mistake."""
+    for name in HEEDED_BY_SOME:
+        if name in given and not any(_matters(r, name) for r in runs):
+            why = "nothing here heeds it"
+            if all(r.fraction == 1 and not rule_of(r).dynamic for r in runs) and name in OF_A_SELECTION:
+                why = "fraction 1 keeps all samples"
+            elif not any(map(needs_teacher, runs)) and name in OF_A_TEACHER:
+                why = "no run here has a teacher"
+            raise UsageError(f"--{name.replace('_', '-')} would have no effect ({why}); leave it out")
+
+
+def _matters(r: Run, name: str) -> bool:
+    """Whether another value of the field would change the outcome; a field at its default is no mistake."""
+    if getattr(r, name) == getattr(Run(), name):
+        return True
+    try:
+        return in_effect(replace(r, **{name: OTHER.get(name, getattr(Run(), name))})) != in_effect(r)
+    except ValueError:  # the run would not even be valid
+        return True
 
 
 def read_grid(pairs: Sequence[str], hints: dict[str, Any]) -> dict[str, list[Any]]:
@@ -155,12 +190,15 @@ def read_grid(pairs: Sequence[str], hints: dict[str, Any]) -> dict[str, list[Any
     return found
 
 
-def _sweep_rows(asked: dict[str, list], fixed: dict, workers: int, cluster: str) -> tuple[list[dict], str]:
+def _sweep_rows(
+    asked: dict[str, list], fixed: dict, workers: int, cluster: str, given: set[str]
+) -> tuple[list[dict], str]:
     """The rows, and what went wrong with the missing ones; every point is checked first (UsageError)."""
     with usage():
         runs = grid.points(Run, asked, fixed)
         if workers < 1:
             raise ValueError(f"--workers must be at least 1, got {workers}")
+        _refuse_idle(runs, given)
         with progress.working(f"checking {len(runs):,} runs"):  # what cannot work is found out before any training
             for r in runs:
                 check(r)

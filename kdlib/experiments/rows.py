@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,15 +36,24 @@ WRITERS: dict[str, Any] = {".jsonl": None, ".csv": _as_csv, ".parquet": _as_parq
 def check_output(name: str | Path) -> None:
     """ValueError as of `check_target`, and for a suffix that says no known form."""
     path = _results(name)
-    choose("suffix of an output file", path.suffix, WRITERS)
+    _form(path, "an output file")
     check_target(path)
+
+
+def _form(path: Path, what: str) -> Any:
+    """What writes the form that the suffix names; ValueError for an unknown one, and where its library is missing."""
+    writer = choose(f"suffix of {what}", path.suffix, WRITERS)
+    if path.suffix == ".parquet" and not any(map(importlib.util.find_spec, ("pyarrow", "fastparquet"))):
+        raise ValueError(f"{path}: Parquet needs pyarrow; choose .csv or .jsonl, or install it: pip install pyarrow")
+    return writer
 
 
 def export_rows(rows: pd.DataFrame | Iterable[dict], name: str | Path) -> Path:
     """Write rows to `data/results/NAME.jsonl`, or to a path in the form of its suffix (see WRITERS); returns the path."""
     path = _results(name)
     records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
-    if writer := choose("suffix of an output file", path.suffix, WRITERS):
+    if writer := _form(path, "an output file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
         writer(pd.DataFrame(records), path)
     else:
         _export(({str(column): value for column, value in row.items()} for row in records), path)
@@ -59,6 +69,6 @@ def load_rows(name: str | Path) -> pd.DataFrame:
     if not path.is_file():
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.jsonl"))) or "none"
         raise FileNotFoundError(f"no rows at {path}; results in that folder: {there}")
-    if choose("suffix of a file of rows", path.suffix, WRITERS):
+    if _form(path, "a file of rows"):
         return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines() if line.strip()])
