@@ -68,6 +68,22 @@ def test_distances_are_those_of_the_last_layers_gradients() -> None:
     assert np.allclose(coresets.gradient_distances(error, h.numpy()), expected, atol=1e-7)
 
 
+def test_craig_follows_the_public_code() -> None:
+    """DeepCore's craig.py on one class: last-layer gradients written out, minus their distances shifted, greedy picks."""
+    g, count = rng(), 30
+    probs, h = g.dirichlet(np.ones(4), count), g.normal(size=(count, 5))
+    bias = probs - np.eye(4)[np.full(count, 2)]
+    gradients = np.concatenate([bias, (h[:, None, :] * bias[:, :, None]).reshape(count, -1)], axis=1)
+    similarity = -np.linalg.norm(gradients[:, None] - gradients, axis=-1)
+    similarity -= similarity.min() - 1e-3
+    scores = SCORERS["craig"](Signals(late_probs=probs[None], embedding=h), np.full(count, 2), rng())
+    reached, picked = np.zeros(count), np.argsort(-scores).tolist()
+    for t, pick in enumerate(picked):
+        gains = {j: np.maximum(0.0, similarity[:, j] - reached).sum() for j in picked[t:]}
+        assert gains[pick] >= max(gains.values()) - 1e-7, "two that are each other's nearest may come in either order"
+        reached = np.maximum(reached, similarity[:, pick])
+
+
 def similarities(seed: int, count: int = 25) -> np.ndarray:
     x = rng(seed).normal(size=(count, 3))
     distance = np.linalg.norm(x[:, None] - x, axis=-1)

@@ -201,6 +201,21 @@ def test_uncertainty_scores_follow_their_definitions() -> None:
     assert np.allclose(SCORERS["entropy"](s, y, rng()), -deepcore, atol=1e-4)
 
 
+def test_uncertainty_scores_against_the_public_code() -> None:
+    """DeepCore's uncertainty.py, from logits (N, K): its margin is minus ours, its confidence a logit in place of ours."""
+    logits = torch.from_numpy(rng().normal(size=(N, K)) * 3)
+    rows, preds = np.arange(N), torch.softmax(logits, dim=1).numpy()
+    s, y = Signals(late_probs=preds[None]), labels()
+    assert np.allclose(SCORERS["entropy"](s, y, rng()), -(np.log(preds + 1e-6) * preds).sum(axis=1), atol=1e-4)
+    first = preds.argmax(axis=1)
+    best, rest = preds[rows, first].copy(), preds.copy()
+    rest[rows, first] -= 1.0
+    theirs = best - rest[rows, rest.argmax(axis=1)]
+    assert np.allclose(SCORERS["margin"](s, y, rng()), -theirs)
+    theirs = logits.max(axis=1).values - torch.logsumexp(logits, dim=1)  # theirs leaves the normalisation out
+    assert np.allclose(SCORERS["least_confidence"](s, y, rng()), 1 - theirs.exp().numpy())
+
+
 def test_entropy_and_margin_by_hand() -> None:
     probs = np.array([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]])
     assert np.allclose(errors.entropy(probs), [0, np.log(4), np.log(2)])
