@@ -256,6 +256,19 @@ def test_readme_lists_every_lesson(readme):
         assert path.name in readme, path.name
 
 
+def test_readme_says_how_long_each_lesson_takes_as_the_lesson_does(readme):
+    from kdlib.course import notebooks
+    from kdlib.course.run_times import stated
+
+    cells = dict(re.findall(r"\(notebooks/([01]\w+\.ipynb)\) \| .*? \| ([^|]+) \|$", readme, re.M))
+    assert len(cells) == 17
+    for name, text in cells.items():
+        table = notebooks.read(ROOT / "notebooks" / name)
+        told = f"| preset | run time |\n|---|---|\n| `class` | {text} |"
+        said = type(table)(cells=[type(table)(cell_type="markdown", source=told)])
+        assert stated(said, "class") == stated(table, "class"), name
+
+
 def test_readme_says_of_each_lesson_what_the_site_says() -> None:
     from kdlib.course.overview import OVERVIEW
 

@@ -61,8 +61,11 @@ def _torchvision(name: str, root: Path) -> Dataset:
             line.say(lambda: f"getting {name}: {_megabytes(root / name):.0f} MB are here")
             train, test = (kind(folder, download=True, **split) for split in splits)
     except (OSError, RuntimeError) as error:
+        there = sum(path.is_file() for path in (root / name).rglob("*"))
+        damaged = f"remove the {there} files there, which may be damaged, and try again; or " if there else ""
         raise RuntimeError(
-            f"could not get {name} into {folder} ({error}); download it there by hand, or use folder:PATH with your own copy"
+            f"could not get {name} into {folder} ({error}); {damaged}download it there by hand, or use folder:PATH with "
+            "your own copy"
         ) from error
     if name == "svhn":
         return make_dataset(name, (train.data, train.labels), (test.data, test.labels), [str(i) for i in range(10)])

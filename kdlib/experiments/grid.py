@@ -249,7 +249,9 @@ def _check_executor(workers: int, cluster: Any) -> None:
         try:
             importlib.import_module("dask.distributed")
         except ImportError as problem:
-            raise ValueError("cluster=... needs Dask: pip install 'kdlib[cluster]'") from problem
+            if (problem.name or "").split(".")[0] in ("dask", "distributed"):
+                raise ValueError("cluster=... needs Dask: pip install 'kdlib[cluster]'") from problem
+            raise ValueError(f"Dask is there and cannot be loaded ({problem}); install it again") from problem
 
 
 def _carry_out(

@@ -158,6 +158,13 @@ def test_run(own_store, capsys):
     assert shown["fraction"] == "0.05" and shown["kept"] == str(row["kept"]) and "tau" not in shown
 
 
+def test_a_training_that_diverges_ends_in_one_line_with_the_fix(capsys):
+    assert main(["run", "--epochs", "2", "--lr", "1000", "--loss", "cross_entropy"]) == 1
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "kdlib: the training diverged: its loss is not finite; lower --lr (it was 1000)"
+    ]
+
+
 def test_sweep(tmp_path, capsys):
     args = [
         "sweep",

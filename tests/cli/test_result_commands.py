@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 from kdlib.__main__ import COMMANDS, main
 from kdlib.data import datasets
 from kdlib.experiments.config import choices
+from kdlib.models import build
 
 TINY = ["--epochs", "2", "--fraction", "0.1"]
 
@@ -130,6 +134,58 @@ def test_a_teacher_from_a_file_teaches_as_the_one_it_came_from(place: Path, caps
     assert [other[name] for name in same] == [row[name] for name in same] and other["teacher_seconds"] == 0
     assert main(["run", *TINY, *file, "--scorer", "difficulty", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["score_seconds"] == 0, "its own loss is the difficulty"
+
+
+def _as_repdistiller_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    rules = [(r"^conv\.", "conv1."), (r"^bn\.", "bn1."), (r"^head\.", "fc."), (r"\.shortcut\.", ".downsample.")]
+    named = {}
+    for name, value in state.items():
+        name = re.sub(r"^stages\.(\d+)\.", lambda match: f"layer{int(match[1]) + 1}.", name)
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        named[name] = value
+    return named
+
+
+def test_from_own_images_and_a_foreign_teacher_to_a_plot_and_a_student(
+    place: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The teacher as RepDistiller saves it; the student runs in plain PyTorch, with the accuracy of its row."""
+    for label, name in enumerate(("ant", "bee", "cat")):
+        (place / "mine" / name).mkdir(parents=True)
+        for i in range(30):
+            pixels = np.random.default_rng([label, i]).integers(0, 90, (8, 8, 3)) + 80 * label
+            Image.fromarray(pixels.astype(np.uint8)).save(place / "mine" / name / f"{i}.png")
+    teacher = build("resnet8", 3, 3, 8, seed=5)
+    torch.save({"opt": argparse.Namespace(lr=0.05), "model": _as_repdistiller_names(teacher.state_dict())}, "t.pth")
+    fields = ["--dataset", "folder:mine", "--teacher", "resnet8", "--teacher-file", "t.pth", "--epochs", "4"]
+    sweep = [*fields, "--grid", "fraction=0.3,1", "seed=0,1,2", "--out", "rows.csv"]
+    assert main(["sweep", *sweep]) == 0
+    assert said(capsys).splitlines()[0] == "folder:mine: train 72, test 18, 3 classes, 8x8 RGB"
+    rows = pd.read_csv("rows.csv")
+    data = datasets.load("folder:mine")
+    x = (data.test_x.float() / 255 - torch.tensor(data.mean).view(3, 1, 1)) / torch.tensor(data.std).view(3, 1, 1)
+    with torch.no_grad():
+        measured = 100 * float((teacher.eval()(x).argmax(1) == data.test_y).float().mean())
+    assert set(rows.teacher_acc.round(3)) == {round(measured, 3)}
+    assert main(["plot", "rows.csv"]) == 0 and (place / "plot.png").is_file()
+    assert main(["export", "student", *fields, "--fraction", "0.3", "--seed", "1"]) == 0
+    row = rows[(rows.fraction == 0.3) & (rows.seed == 1)].iloc[0]
+    found = torch.export.load("student.pt2").module()(x).argmax(1) == data.test_y
+    assert 100 * float(found.float().mean()) == pytest.approx(row.test_acc, abs=6)  # one image of 18
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "torchvision:resnet18"])
+def test_a_classifier_of_another_library_teaches(name: str, capsys: pytest.CaptureFixture) -> None:
+    import json
+
+    pytest.importorskip(name.split(":")[0], reason="an optional package that is not installed")
+    torch.save(build(name, 10, 1, 8, seed=0).state_dict(), "t.pth")
+    weights = {key.removeprefix("net."): value for key, value in torch.load("t.pth", weights_only=True).items()}
+    torch.save(weights, "t.pth")
+    assert main(["run", "--teacher", name, "--teacher-file", "t.pth", *TINY, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["status"] == "ok" and row["teacher"] == name and 0 <= row["teacher_acc"] <= 30
 
 
 @pytest.mark.parametrize(

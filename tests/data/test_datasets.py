@@ -108,7 +108,7 @@ def test_a_download_says_how_far_it_is_in_the_way_of_all_other_work(
 
     def download(self: object) -> None:
         sys.stderr.write("a bar of torchvision's own")
-        (tmp_path / "svhn").mkdir()
+        (tmp_path / "svhn").mkdir(exist_ok=True)
         (tmp_path / "svhn" / "part").write_bytes(bytes(2_000_000))
         deadline = time.monotonic() + 30
         while "getting svhn: 2 MB are here" not in said and time.monotonic() < deadline:
@@ -119,6 +119,10 @@ def test_a_download_says_how_far_it_is_in_the_way_of_all_other_work(
     with progress.shown_by(lambda text, milestone: said.append(text)), pytest.raises(RuntimeError, match="is cut"):
         load("svhn", tmp_path)
     assert "getting svhn: 2 MB are here" in said
+    with pytest.raises(
+        RuntimeError, match=r"\(the line is cut\); remove the 1 files there, which may be damaged, and try"
+    ):
+        load("svhn", tmp_path)
     assert capsys.readouterr().err == ""
 
 

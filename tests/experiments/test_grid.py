@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlib.experiments import sweep_report
+from kdlib.experiments import grid, sweep_report
 from kdlib.experiments.grid import SweepError, export_rows, load_rows, points
 from kdlib.store.artefacts import MARKER, Store, StoreError, key
 from kdlib.utils import progress
@@ -236,6 +236,32 @@ def test_a_full_disk_stops_the_sweep_with_one_line(tmp_path, monkeypatch):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(caught.value)
     assert [path.name for path in (tmp_path / "s").rglob("*") if path.is_file()] == [MARKER]
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("distributed", "needs Dask: pip install"), ("msgpack", r"Dask is there and cannot be loaded \(.*msgpack")],
+)
+def test_what_is_missing_of_dask_is_named(tmp_path, monkeypatch, missing, message):
+    def refuse(name):
+        raise ImportError(f"cannot import {missing}", name=missing)
+
+    monkeypatch.setattr(grid.importlib, "import_module", refuse)
+    with pytest.raises(ValueError, match=message):
+        grid._check_executor(2, "local")
+
+
+def test_a_table_begins_with_what_varied_and_what_came_out(tmp_path):
+    table = tiny(tmp_path / "s", {"seed": [0, 1], "mood": ["well"]})
+    assert list(table)[:3] == ["seed", "mood", "status"] and "width" in table
+
+
+def test_rows_go_into_a_new_folder_and_parquet_says_what_it_needs(tmp_path, monkeypatch):
+    table = tiny(tmp_path / "s")
+    assert len(pd.read_csv(export_rows(table, tmp_path / "new" / "folder" / "rows.csv"))) == len(table)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="Parquet needs pyarrow; choose .csv or .jsonl, or install it"):
+        grid.check_output(tmp_path / "rows.parquet")
 
 
 def test_rows_to_a_file_and_back(tmp_path):

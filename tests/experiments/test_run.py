@@ -161,6 +161,11 @@ def test_a_dict_is_as_good_as_a_run(store: Store) -> None:
         run("digits", store)  # type: ignore[arg-type]
 
 
+def test_runs_and_stores_are_short_in_print(tmp_path: Path) -> None:
+    assert repr(Run()) == "Run()" and repr(Run(fraction=0.1, seed=3)) == "Run(fraction=0.1, seed=3)"
+    assert len(repr(Store(tmp_path))) < len(str(tmp_path)) + 40
+
+
 def test_numpy_numbers_are_numbers() -> None:
     assert Run(seed=np.int64(3), fraction=np.float64(0.5)) == Run(seed=3, fraction=0.5)  # type: ignore[arg-type]
 
