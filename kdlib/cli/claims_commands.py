@@ -22,7 +22,7 @@ class ClaimsOptions:
 
     dataset: str = option("", "rows of this dataset only")
     preset: str = option("", "rows of this preset's recipe only: smoke, class, laptop, paper")
-    why: str = option("", "one claim, such as D3: its rule, runs, effects point by point, and the paper's numbers")
+    why: str = option("", f"a claim's rule, runs, effects and the paper's numbers. One of: {', '.join(claims.CLAIMS)}")
     rows: tuple[str, ...] = option((), "files of rows (JSON lines); default: all of data/results")
 
 

@@ -91,7 +91,8 @@ def show(args: Sequence[str]) -> int:
                 writer.add_scalar(str(name), value, epoch)
         writer.close()
         note(f"scalars written; look at them with: tensorboard --logdir {flags.tensorboard}")
-    print(table([{"epoch": epoch, **row} for epoch, row in curves.iloc[[0, -1]].to_dict("index").items()]))
+    ends = curves.iloc[sorted({0, len(curves) - 1})]
+    print(table([{"epoch": epoch, **row} for epoch, row in ends.to_dict("index").items()]))
     return 0
 
 

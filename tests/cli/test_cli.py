@@ -158,6 +158,42 @@ def test_run(own_store, capsys):
     assert shown["fraction"] == "0.05" and shown["kept"] == str(row["kept"]) and "tau" not in shown
 
 
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        ("export kept --fraction 0.1 --epochs 1", "export of kept"),
+        ("export student --fraction 0.1 --epochs 1", "export of student · "),
+        ("show --fraction 0.1 --epochs 1", "the run's curves"),
+        ("run --fraction 0.1 --epochs 1", "looking for 1 runs in the store"),
+        ("run --fraction 0.1 --epochs 1", "checking 1 runs"),
+        ("store verify", "reading all of "),
+        ("store ls", "looking through "),
+        ("store gc --yes", "looking through "),
+        ("figures --list", "looking for the rows of all figures"),
+    ],
+)
+def test_long_commands_say_what_they_are_at(args, text, own_store, tmp_path, monkeypatch):
+    from kdlib.utils import progress
+
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
+    monkeypatch.chdir(tmp_path)
+    said = []
+    with progress.shown_by(lambda shown, milestone: said.append(shown)):
+        main(["run", "--fraction", "0.1", "--epochs", "1"])
+        said.clear()
+        assert main(args.split()) == 0
+    assert any(shown.startswith(text) for shown in said), said
+
+
+def test_the_help_of_claims_names_them_all(capsys):
+    from kdlib.analysis.claims import CLAIMS
+
+    with pytest.raises(SystemExit):
+        main(["claims", "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert len(CLAIMS) == 26 and ", ".join(CLAIMS) in text
+
+
 def test_a_training_that_diverges_ends_in_one_line_with_the_fix(capsys):
     assert main(["run", "--epochs", "2", "--lr", "1000", "--loss", "cross_entropy"]) == 1
     assert capsys.readouterr().err.splitlines()[1:] == [

@@ -17,6 +17,7 @@ from kdlib.imagenet.folders import MEAN, STD, Images, read_split
 from kdlib.imagenet.networks import build
 from kdlib.imagenet.run import Folders, score_folder
 from kdlib.imagenet.scoring import COLUMNS, card_of, score
+from kdlib.utils import progress
 from tests.imagenet.folder import TRAIN, UNREADABLE
 from tests.imagenet.jobs import ALONE, QUIET, SMALL
 
@@ -47,6 +48,15 @@ def test_columns_are_the_formulas_of_the_papers(root: Path, weights: str) -> Non
         for column, value in expected.items():
             assert rows.loc[name, column] == pytest.approx(float(value), rel=1e-4), column
         assert rows.loc[name, "class"] == name.split("/")[0]
+
+
+def test_scoring_says_how_far_it_is(root: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
+    settings, said = dataclasses.replace(SMALL, teacher="tiny", teacher_weights=weights), []
+    with progress.shown_by(lambda text, milestone: said.append(text)):
+        about = score_folder(settings, Folders(str(root)), QUIET, ALONE, tmp_path / "scores.csv")
+    count = f"{about['images']:,}"
+    assert said[-1] == f"scoring: {count} of {count} images, 0:00:00 left"
 
 
 def test_the_table_and_its_card(root: Path, weights: str, tmp_path: Path) -> None:

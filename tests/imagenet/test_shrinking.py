@@ -12,6 +12,7 @@ from PIL import Image
 from kdlib.imagenet import shrinking
 from kdlib.imagenet.folders import read_splits
 from kdlib.imagenet.shrinking import CHECKSUMS, damaged, read_checksums, shrink
+from kdlib.utils import progress
 from tests.imagenet.folder import CMYK, GREY, TRAIN, UNREADABLE, VAL
 
 
@@ -47,6 +48,16 @@ def test_the_checksums_are_those_of_the_usual_tool(copy: tuple[Path, shrinking.S
         pytest.skip("needs sha256sum")
     done = subprocess.run(["sha256sum", "--check", "--quiet", CHECKSUMS], cwd=copy[0], capture_output=True, text=True)
     assert done.returncode == 0 and len(read_checksums(copy[0])) == copy[1].files, done.stderr
+
+
+def test_shrinking_says_how_far_it_is(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
+    monkeypatch.setattr(shrinking, "BLOCK", 50)
+    said: list[str] = []
+    with progress.shown_by(lambda text, milestone: said.append(text)):
+        shrink(root, tmp_path / "copy", side=48, workers=1)
+    whole = f"{TRAIN + VAL:,} images"
+    assert said[0] == f"shrinking: 0 of {whole}" and said[1].startswith(f"shrinking: 50 of {whole}, 0:00:")
 
 
 def test_a_stopped_copy_goes_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
