@@ -38,10 +38,24 @@ def test_environment_has_no_versions_of_its_own():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *conda, last = environment["dependencies"]
     python, pip = conda
-    assert re.fullmatch(r"python\s*" + re.escape(PROJECT["requires-python"]), python)
+    assert python == PROJECT["requires-python"].replace(">=", "python="), "the oldest that the package takes"
     assert pip == "pip"
     assert last == {"pip": ["-e .[test]"]}
     assert environment.keys() <= {"name", "dependencies"}
+
+
+def test_binder_builds_from_environment_yml():
+    """repo2docker's rules: the file at the top and nothing that comes before it; a Python that it reads; the local package.
+
+    It takes its base environment by `python=X.Y` alone (its `PYTHON_REGEX`); any other form means an upgrade of another.
+    """
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    found = [re.match(r"python\s*=+\s*([\d.]+)", d) for d in environment["dependencies"] if isinstance(d, str)]
+    assert [match[1] for match in found if match] == ["3.11"]
+    first = ("binder", ".binder", "Dockerfile", "Project.toml", "REQUIRE", "default.nix", "runtime.txt", "install.R")
+    assert not [name for name in (*first, "DESCRIPTION", "Pipfile") if (ROOT / name).exists()]
+    (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert pip[0].startswith("-e .") and "://" not in pip[0], "local, so that the whole repository is there first"
 
 
 def test_dependencies_are_ranges():

@@ -41,6 +41,7 @@ def lesson(args: list[str]) -> int:
         found = lessons.names() if flags.name == "all" else [str(lessons.find(flags.name))]
     if flags.out and len(found) > 1 and not flags.grid:
         raise UsageError("--out names one notebook; give one lesson")
+    _check_out(flags)
     if flags.student:
         return _student(found, flags.out)
     if flags.update:
@@ -53,6 +54,16 @@ def lesson(args: list[str]) -> int:
         tasks = [_task(name, flags) for name in found]
     cluster = flags.cluster or None
     return _finish(suite.run_tasks(tasks, workers=flags.workers or None, cluster=cluster, force=flags.force))
+
+
+def _check_out(flags: LessonOptions) -> None:
+    """UsageError for an `--out` of the wrong kind, before anything runs."""
+    if flags.grid and Path(flags.out).is_file():
+        raise UsageError(f"--out {flags.out} is a file; with --grid name a folder")
+    if flags.out and not flags.grid and Path(flags.out).is_dir():
+        raise UsageError(
+            f"--out {flags.out} is a folder; name a notebook file, such as {Path(flags.out) / 'out.ipynb'}"
+        )
 
 
 def _task(name: str, flags: LessonOptions) -> suite.Task:

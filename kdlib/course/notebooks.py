@@ -29,10 +29,13 @@ TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, 
 
 
 def read(path: str | Path) -> NotebookNode:
-    """The notebook in a file, as nbformat 4."""
+    """The notebook in a file, as nbformat 4. Raises ValueError for a file that is no notebook."""
     import nbformat  # 1.6 s
 
-    return nbformat.read(str(path), as_version=4)
+    try:
+        return nbformat.read(str(path), as_version=4)
+    except (ValueError, AttributeError, nbformat.ValidationError) as error:
+        raise ValueError(f"{path} is no notebook; name a .ipynb file that Jupyter opens") from error
 
 
 def write(nb: NotebookNode, path: str | Path) -> Path:

@@ -17,6 +17,7 @@ from kdlib.analysis.plots import frames
 def draw(value: float) -> Figure:
     figure, axis = plt.subplots(figsize=(2, 1))
     axis.plot([0, 1], [0, value])
+    axis.set(xlabel="time (s)", ylabel="way <m>")
     return figure
 
 
@@ -24,6 +25,7 @@ def test_each_value_has_a_button_a_picture_and_a_rule() -> None:
     page = frames.slider(draw, [0, 0.5, 1], name="centre", start=2)
     assert page.count('type="radio"') == page.count("<img") == 3
     assert re.findall(r'id="(\S+)" checked', page) == ["frames-centre-2"]
+    assert 'alt="centre = 0.5: Chart of way &lt;m&gt; against time (s)."' in page
     assert ".frames-centre #frames-centre-1:checked ~ .frames-centre-1" in page
     hidden = [tag for tag in re.findall(r"<img[^>]*>", page) if 'style="display:none"' in tag]
     assert len(hidden) == 2 and not any('class="frames-centre-2"' in tag for tag in hidden), "where styles are dropped"

@@ -71,17 +71,38 @@ def own_store(tmp_path, monkeypatch):
         ("lesson all --grid sed=1,2", "no lesson has a parameter 'sed'"),
         ("lesson {good} --preset smok", "did you mean 'smoke'?"),
         ("lesson {good} --update --set seed=1", "--update runs a lesson as it is written"),
+        ("lesson {good} --out {fixtures}", "is a folder; name a notebook file"),
+        ("lesson {good} --student --out {fixtures}", "is a folder; name a notebook file"),
+        ("lesson {good} --grid seed=1,2 --out {good}", "is a file; with --grid name a folder"),
+        ("lesson all --out x.ipynb", "--out names one notebook; give one lesson"),
+        ("lesson {good} --wokers 2", "unknown flag '--wokers'; did you mean '--workers'?"),
+        ("lesson {good} seed=1", "Unrecognized options: seed=1"),
         ("figures --preset smok", "did you mean 'smoke'?"),
+        ("figures --workers many", "Error parsing --workers: invalid literal for int()"),
+        ("figures dkdp-fig7", "Unrecognized options: dkdp-fig7"),
+        ("lab {good}", "write them there with: kdlib lessons copy"),
         ("store verfy", "unknown action 'verfy'; did you mean 'verify'?"),
         ("store ls --root no/where", "there is no store at"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(args, message, capsys, tmp_path):
-    assert main(args.format(good=FIXTURES / "good.ipynb").split()) == 2
+    assert main(args.format(good=FIXTURES / "good.ipynb", fixtures=FIXTURES).split()) == 2
     said = capsys.readouterr()
     assert message in said.err
     assert said.err.count("\n") == 1 and said.out == ""
     assert not any(tmp_path.rglob("*.*")), "nothing ran"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no JSON", b"\xff\xfe", b"", b"{}", b"[1]", b'{"nbformat": 4, "cells": [{}]}'],
+    ids=["text", "bytes", "empty", "object", "list", "no metadata"],
+)
+def test_a_file_that_is_no_notebook(content, capsys, tmp_path):
+    (tmp_path / "x.ipynb").write_bytes(content)
+    assert main(["lesson", str(tmp_path / "x.ipynb")]) == 2
+    assert "x.ipynb is no notebook; name a .ipynb file that Jupyter opens\n" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["x.ipynb"]
 
 
 def test_exit_codes_of_the_real_command():

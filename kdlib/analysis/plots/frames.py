@@ -16,6 +16,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kdlib.analysis.plots.alt import describe
+
 MOST_BYTES = 2**20  # of one slider, as the course allows
 
 
@@ -43,7 +45,8 @@ def slider(
             f'aria-label="{text}"><label for="{group}-{k}">{value:g}</label>'
         )
         hidden = "" if k == start else ' style="display:none"'
-        pictures.append(f'<img class="{group}-{k}" alt="{text}"{hidden} src="{frame(figure, colours)}">')
+        told = f"{text}: {html.escape(describe(figure))}"
+        pictures.append(f'<img class="{group}-{k}" alt="{told}"{hidden} src="{frame(figure, colours)}">')
         rules.append(f".{group} #{group}-{k}:checked ~ .{group}-{k}")
         plt.close(figure)
     style = (

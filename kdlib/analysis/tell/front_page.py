@@ -9,7 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import pandas as pd
+
 from kdlib.analysis.claims import FAILS, HOLDS, NOT_MEASURED, UNDECIDED, Effect, Verdict
+from kdlib.analysis.statistics import Interval
 from kdlib.analysis.tell import listed, number
 
 Judged = Mapping[str, Sequence[Verdict]]
@@ -63,6 +66,15 @@ def tally(judged: Judged) -> str:
     }
     told = [f"{counts.count(kind)} {texts[counts.count(kind) > 1]}" for kind, texts in words.items() if kind in counts]
     return f"Of {len(counts)} claims, {listed(told)}."
+
+
+def teacher_adds(gains: pd.DataFrame) -> str:
+    """One sentence on students of random samples (columns pruning, fraction, mean, half, n; mean and half in points)."""
+    random = gains[gains.pruning == "random"].sort_values("fraction")
+    told = [
+        f"{number(Interval(row['mean'], row.half, int(row.n)))} at f = {row.fraction:g}" for _, row in random.iterrows()
+    ]
+    return f"On samples kept at random the teacher adds, in points of test accuracy, {listed(told)} (95% intervals)."
 
 
 ANSWERS = {

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import latex2mathml.converter
 import nh3
 from jinja2 import FileSystemLoader, pass_context
 from jinja2.runtime import Context
@@ -20,30 +19,10 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from kdlib.course import notebooks
+from kdlib.course.site.formulas import MATHML, MATHML_ATTRIBUTES, mathml
 
 ASSETS = Path(__file__).parents[1] / "assets"
-SPELLINGS = {  # what the converter does not know, in words that it does
-    r"\\(begin|end)\{aligned\}": r"\\\1{align*}",
-    r"\\operatorname\*?\{": r"\\mathrm{",
-    r"\\arg(?![A-Za-z])": r"\\mathrm{arg}\\,",
-    r"\\mathbb\s*(?:1|\{1\})": "𝟙",
-    r"\\([bB]igg?)[lrm](?![A-Za-z])": r"\\\1 ",
-}
-# After \big it knows characters, and none of these names.
-SIZED = {
-    "lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "lvert": "|", "rvert": "|", "vert": "|", "lfloor": "⌊", "rfloor": "⌋",
-    "lceil": "⌈", "rceil": "⌉", "langle": "⟨", "rangle": "⟩",
-}  # fmt: skip
-AFTER_BIG = re.compile(r"(\\[bB]igg?)\s*\\([A-Za-z]+|\|)")
 PICTURES = {".png": "png", ".svg": "svg+xml", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif"}
-MATHML = {
-    "math", "mrow", "mi", "mo", "mn", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub", "msup", "msubsup", "munder",
-    "mover", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
-}  # fmt: skip
-MATHML_ATTRIBUTES = {
-    "display", "mathvariant", "stretchy", "fence", "form", "accent", "minsize", "maxsize", "width", "movablelimits",
-    "linethickness", "displaystyle", "scriptlevel", "columnalign", "columnspacing", "rowspacing", "lspace", "rspace",
-}  # fmt: skip
 TAGS = nh3.ALLOWED_TAGS | MATHML | {"details", "summary", "figure", "figcaption", "section", "style", "input", "label"}
 ATTRIBUTES = {
     **nh3.ALLOWED_ATTRIBUTES,
@@ -83,22 +62,6 @@ def _harmless(tag: str, name: str, value: str) -> str | None:
     if name == "type":
         return value if address in ("radio", "checkbox", "range") else None
     return None if name == "style" and ("url(" in address or "@import" in address) else value
-
-
-def mathml(tex: str, display: bool = False) -> str:
-    """A formula as MathML, which browsers show by themselves; as TeX source where the converter does not know it."""
-    spelled = tex
-    for pattern, known in SPELLINGS.items():
-        spelled = re.sub(pattern, known, spelled)
-    spelled = AFTER_BIG.sub(lambda m: f"{m[1]}{SIZED.get(m[2], chr(92) + m[2])}", spelled)
-    try:
-        found = latex2mathml.converter.convert(spelled, display="block" if display else "inline")
-    except Exception:  # it has dozens of errors without a common parent
-        found = "\\"
-    found = found.replace(">\\{<", ">{<").replace(">\\}<", ">}<")
-    if "\\" in found or "<mi>&</mi>" in found:
-        found = f'<code class="tex">{html.escape(tex)}</code>'
-    return f'<div class="scroll formula">{found}</div>' if display else found
 
 
 def as_data(picture: Path) -> str:

@@ -16,25 +16,27 @@ from kdlib.analysis.plots import style
 from kdlib.analysis.plots.accuracy import accuracy_vs_fraction, seeds_note
 from kdlib.analysis.plots.alt import describe
 from kdlib.analysis.plots.inline import small_png
-from kdlib.analysis.statistics import Interval, interval, points
+from kdlib.analysis.statistics import Interval, gain_points, interval, points
 from kdlib.analysis.tables import MixedRows, tidy
 from kdlib.analysis.tell import front_page
 
 QUESTION = "Most of the training data is left out. Which samples should stay, and what does a teacher give back?"
 LEAD = (
-    "A course and a reproduction of two papers on knowledge distillation on pruned data. A student network trains on a "
-    "kept fraction f of the samples; its teacher has seen all of them and passes on its soft targets."
+    "A course and a reproduction of two papers on knowledge distillation (KD) on pruned data. A student network trains on "
+    "a kept fraction f of the samples. Its teacher has seen all of them and passes on more than labels: for each sample a "
+    "probability of every class, its soft targets."
 )
 NO_FIGURE = "Accuracy against the kept fraction on CIFAR has not been measured yet."
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture: its data address, its alternative text, its caption."""
+    """A picture: its data address, its alternative text, its caption, and what is to be seen in it."""
 
     address: str
     text: str
     caption: str
+    seen: str
 
 
 def front() -> dict[str, Any]:
@@ -121,7 +123,7 @@ def _drawn(name: str, table: pd.DataFrame, pruned: pd.DataFrame) -> Shown:
         f"Test accuracy against the kept fraction f, with KD (solid) and without (dashed): {name}; {len(pruned)} trainings, "
         f"{count} at each point, bands are 95% intervals."
     )
-    return Shown(address, text, caption)
+    return Shown(address, text, caption, front_page.teacher_adds(gain_points(pruned)))
 
 
 def _all_data(table: pd.DataFrame) -> tuple[Interval | None, float, str]:

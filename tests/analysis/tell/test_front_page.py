@@ -1,5 +1,6 @@
 """The scoreboard in words follows from the verdicts."""
 
+import pandas as pd
 import pytest
 
 from kdlib.analysis.claims import FAILS, HOLDS, NOT_MEASURED, UNDECIDED, Effect, Verdict
@@ -23,6 +24,15 @@ def test_tally_counts_each_claim_once_over_all_studies():
     assert front_page.status(judged) == {"D1": HOLDS, "D2": front_page.SPLIT, "D3": NOT_MEASURED, "D4": FAILS}
     assert front_page.tally(judged) == (
         "Of 4 claims, 1 holds, 1 fails, 1 holds in one study and fails in another and 1 is not measured yet."
+    )
+
+
+def test_what_the_teacher_adds_is_said_of_random_samples_in_order():
+    columns = ["pruning", "fraction", "mean", "half", "n"]
+    gains = pd.DataFrame([("random", 0.3, -1.0, 0.5, 3), ("el2n", 0.1, 9.0, 1.0, 3), ("random", 0.1, 4.0, 0.5, 3)])
+    assert front_page.teacher_adds(gains.set_axis(columns, axis=1)) == (
+        "On samples kept at random the teacher adds, in points of test accuracy, +4.0 ± 0.5 (n = 3) at f = 0.1 and "
+        "-1.0 ± 0.5 (n = 3) at f = 0.3 (95% intervals)."
     )
 
 

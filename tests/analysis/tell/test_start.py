@@ -8,6 +8,7 @@ import pytest
 from kdlib.analysis.plots import start, style
 from kdlib.analysis.statistics import Interval
 from kdlib.analysis.tell import start as tell
+from tests.analysis.figures import check
 
 UP, DOWN, FLAT, TWO = Interval(3.0, 1.0, 5), Interval(-3.0, 1.0, 5), Interval(0.5, 1.0, 5), Interval(3.0, math.nan, 2)
 LOW, HIGH = [80.0, 81.0, 82.0, 81.5], [90.0, 91.5, 92.0, 91.0]
@@ -104,3 +105,21 @@ def test_figures_of_the_first_lesson():
         assert len(figure.axes[0].collections) == bands
         assert f"KD (n = {seeds})" in [text.get_text() for text in figure.legends[0].get_texts()]
         style.close(figure)
+
+
+def test_gradients_that_run_out():
+    text = tell.running_out({"no KD": [[1.0, 3.0], [0.001, 0.003]], "KD": [[2.0, 2.0], [0.1, 0.3]]}, [1, 2]).data
+    assert "| 1 | 2 | 2 | 1 |" in text and "| 2 | 0.002 | 0.2 | 100 |" in text
+
+
+def test_the_figure_of_what_is_left_keeps_its_axes():
+    early = start.running_out({"no KD": [1.0, 0.5], "KD": [0.9, 2.0]}, {"no KD": [10.0], "KD": [20.0]}, 100)
+    late = start.running_out(
+        {"no KD": [1e-3, 2e-3], "KD": [0.1, 0.2]}, {"no KD": [10.0, 50.0], "KD": [20.0, 60.0]}, 100
+    )
+    for figure in (early, late):
+        check(figure)
+    assert [a.get_ylim() for a in early.axes] == [a.get_ylim() for a in late.axes]
+    assert [a.get_xlim() for a in early.axes][1] == [a.get_xlim() for a in late.axes][1]
+    assert list(late.axes[0].lines[0].get_ydata()) == [2e-3, 1e-3], "the strongest first"
+    style.close(early), style.close(late)

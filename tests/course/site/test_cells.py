@@ -6,7 +6,8 @@ import nbformat
 import pytest
 
 from kdlib.course.site import cells
-from kdlib.course.site.cells import Prose, mathml, rendered, sanitised
+from kdlib.course.site.cells import Prose, rendered, sanitised
+from kdlib.course.site.formulas import mathml
 
 HARMFUL = {
     "handler": '<img src="x" onerror="hacked()">',
@@ -91,6 +92,16 @@ def test_what_a_slider_of_frames_needs_is_kept():
         (r"\begin{aligned} a &= b \\ c &= d \end{aligned}", "<mtable"),
         (r"\operatorname*{argmin}_\theta L", "<msub>"),
         (r"\hat{\boldsymbol{\theta}}", "bold"),
+        (r"\mathcal L = \mathbb E_\eta", "&#x02112;"),
+        (r"\mathbb E_\eta", "&#x1D53C;"),
+        (r"-\log p_y", '<mi>log</mi><mspace width="0.167em" />'),
+        (r"q \log (q/p)", '<mi>q</mi><mspace width="0.167em" /><mi>log</mi><mo'),
+        (r"\bar d \pm t", "<mo>&#x000B1;</mo>"),
+        (r"|a| < 1", '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'),
+        (
+            r"\Big(\frac12\Big)^2",
+            '<mo stretchy="true" symmetric="true" minsize="1.623em" maxsize="1.623em">)</mo><msup>',
+        ),
         ("a < b", "&#x0003C;"),
     ],
 )
