@@ -113,27 +113,22 @@ class Run:
 
     def __post_init__(self) -> None:
         for name, kind in KINDS:
-            self._put(name, _typed(name, kind, getattr(self, name)))
+            object.__setattr__(self, name, _typed(name, kind, getattr(self, name)))
         for name, low, high in RANGES:
             _check_range(name, getattr(self, name), low, high)
         if not self.dataset.startswith("folder:") and self.dataset not in datasets.DATASETS:
             choose("dataset", self.dataset, dict.fromkeys([*datasets.DATASETS, "folder:PATH"]))
         for name in METHODS:
-            self._put(name, _method_text(name, getattr(self, name)))
-        for name, words in WORDS.items():
-            if getattr(self, name) not in words():
-                choose(name, getattr(self, name), dict.fromkeys(words()))
+            object.__setattr__(self, name, _method_text(name, getattr(self, name)))
+        for name in WORDS:
+            choose(name, getattr(self, name), dict.fromkeys(choices(name)))
         for name in ("student", "teacher", *(("score_model",) if self.score_model else ())):
             models.check_name(getattr(self, name), name)
         self.recipe()
         _check_device(self.device)
         for name in ("teacher_recipe", "score_recipe"):
-            self._put(name, _recipe_text(name, getattr(self, name)))
+            object.__setattr__(self, name, _recipe_text(name, getattr(self, name)))
         _check_together(self)
-
-    def _put(self, name: str, value: Any) -> None:
-        if value is not getattr(self, name):
-            object.__setattr__(self, name, value)
 
     def recipe(self) -> recipe.Recipe:
         """How the student is trained; ValueError for values that cannot be."""
