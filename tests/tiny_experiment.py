@@ -50,11 +50,11 @@ def train_together(runs: list[Run], store: Store, described: list[dict]) -> list
 def _stored(run: Run, row: dict, store: Store, description: dict) -> dict:
     if describe(run) != description:
         raise RuntimeError("its data or the code changed while it was trained")
-    return store.add_row(description, row, {(kind, key(kind, made)) for kind, made in needed_artefacts(run)})
+    return store.add_row(description, row, needed_artefacts(run))
 
 
-def needed_artefacts(run: Run) -> list[tuple[str, dict]]:
-    return [("teachers", {"width": run.width})]
+def needed_artefacts(run: Run) -> list[tuple[str, str]]:
+    return [("teachers", key("teachers", {"width": run.width}))]
 
 
 def _note(run: Run, what: str) -> None:

@@ -169,11 +169,15 @@ def parameters(nb: NotebookNode) -> dict[str, dict[str, Any]]:
     """What the cell tagged `parameters` declares: name -> {"type": "int", "default": 3, "help": "..."}.
 
     Read from the syntax tree, because papermill's own inspection silently drops lines it cannot parse.
-    Raises ValueError if a default is not a literal.
+    Raises ValueError if the cell is not Python or a default is not a literal.
     """
     source = next((cell.source for cell in nb.cells if "parameters" in tags(cell)), "")
     declared = {}
-    for node in ast.parse(source).body:
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as problem:
+        raise ValueError(f"the parameters cell cannot be read: {problem.msg} in its line {problem.lineno}") from None
+    for node in statements:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]

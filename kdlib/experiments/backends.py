@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from kdlib.store.artefacts import Store, StoreError, key
@@ -51,7 +51,7 @@ class Job:
     @property
     def sent(self) -> tuple[list[dict], list[str]]:
         """What another process gets: the fields of the runs, and the keys of their rows."""
-        return [plain(asdict(run)) for run in self.runs], [key("rows", one) for one in self.described]
+        return [plain(vars(run)) for run in self.runs], [key("rows", one) for one in self.described]
 
     def alone(self) -> list[Job]:
         """The same runs one by one."""

@@ -11,9 +11,11 @@ from kdlib.data.core import Dataset
 from kdlib.data.tables import read_kept
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import (
+    data_fields,
     dataset_of,
     describe,
     file_digest,
+    loaded_dataset,
     needed_signals,
     needs_teacher,
     rule_of,
@@ -46,10 +48,9 @@ def check(r: Run) -> None:
         _check_weights(r.teacher_file, file_digest(r.teacher_file), r.teacher, data.num_classes, data.image_shape)
     if r.kept_file:
         read_kept(r.kept_file, data)
-    elif "labels" in rule_of(r).arguments and r.class_balanced is not False and not data.is_regression:
-        class_quotas(data.train_y.numpy(), r.fraction)
     else:
-        kept_count(len(data.train_y), r.fraction)
+        balanced = "labels" in rule_of(r).arguments and r.class_balanced is not False
+        _check_fraction(data_fields(r), r.fraction, balanced and not data.is_regression)
     if r.feature_loss != "none":
         _check_feature_loss(r.feature_loss, r.student, r.teacher, data.num_classes, data.image_shape)
 
@@ -60,6 +61,16 @@ def _check_loss(r: Run, data: Dataset) -> None:
     fitting = ", ".join(REGRESSION_LOSSES if data.is_regression else LOSSES)
     kind = "has a continuous target" if data.is_regression else "has classes"
     raise ValueError(f"loss {r.loss} does not fit dataset {r.dataset}, which {kind}; choose one of: {fitting}")
+
+
+@functools.lru_cache(maxsize=4096)
+def _check_fraction(asked: tuple[str, bool, float, float, int], fraction: float, balanced: bool) -> None:
+    """Once for each share of each dataset, however many runs of a sweep have it."""
+    labels = loaded_dataset(*asked).train_y.numpy()
+    if balanced:
+        class_quotas(labels, fraction)
+    else:
+        kept_count(len(labels), fraction)
 
 
 def _check_device(device: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -111,11 +112,11 @@ class Run:
     device: str = option("auto", "auto, cpu, cuda, cuda:1, ...")
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            object.__setattr__(self, f.name, _typed(f.name, str(f.type), getattr(self, f.name)))
+        for name, kind in KINDS:
+            object.__setattr__(self, name, _typed(name, kind, getattr(self, name)))
         for name, low, high in RANGES:
             _check_range(name, getattr(self, name), low, high)
-        if not self.dataset.startswith("folder:"):
+        if not self.dataset.startswith("folder:") and self.dataset not in datasets.DATASETS:
             choose("dataset", self.dataset, dict.fromkeys([*datasets.DATASETS, "folder:PATH"]))
         for name in METHODS:
             object.__setattr__(self, name, _method_text(name, getattr(self, name)))
@@ -123,11 +124,15 @@ class Run:
             choose(name, getattr(self, name), dict.fromkeys(choices(name)))
         for name in ("student", "teacher", *(("score_model",) if self.score_model else ())):
             models.check_name(getattr(self, name), name)
-        recipe.Recipe(**{f.name: getattr(self, f.name) for f in fields(recipe.Recipe)})
+        self.recipe()
         _check_device(self.device)
         for name in ("teacher_recipe", "score_recipe"):
             object.__setattr__(self, name, _recipe_text(name, getattr(self, name)))
         _check_together(self)
+
+    def recipe(self) -> recipe.Recipe:
+        """How the student is trained; ValueError for values that cannot be."""
+        return _recipe(RECIPE_VALUES(self))
 
     def method(self, name: str) -> tuple[str, dict[str, Any]]:
         """The method that the field `name` names, and its options: ("dkd", {"non_target_weight": 2.0})."""
@@ -136,6 +141,17 @@ class Run:
     def __repr__(self) -> str:
         changed = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"Run({', '.join(changed)})"
+
+
+KINDS = tuple((f.name, str(f.type)) for f in fields(Run))
+RECIPE_FIELDS = tuple(f.name for f in fields(recipe.Recipe))
+RECIPE_VALUES = operator.attrgetter(*RECIPE_FIELDS)
+
+
+@functools.lru_cache(maxsize=1024)
+def _recipe(values: tuple) -> recipe.Recipe:
+    """The runs of a sweep have few recipes, and each is asked for many times."""
+    return recipe.Recipe(**dict(zip(RECIPE_FIELDS, values, strict=True)))
 
 
 INF = math.inf
@@ -201,16 +217,22 @@ def _split(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _method_text(name: str, text: str) -> str:
-    method, options = split_call(text)
+    method, options = _split(text)
     entries, supplied = METHODS[name]
-    choose(name, method, dict.fromkeys(choices(name)))
-    if method == "none" and name == "feature_loss":
-        return method if not options else call_text(method, check_options(method, lambda: None, options))
+    none = name == "feature_loss" and method == "none"
+    if not none and method not in entries():
+        choose(name, method, dict.fromkeys(choices(name)))
+    if not options:
+        return method
+    if none:
+        return call_text(method, check_options(method, lambda: None, options))
     return call_text(method, check_options(f"{name} {method}", _function(entries()[method]), options, supplied))
 
 
 def _recipe_text(name: str, text: str | Mapping[str, Any]) -> str:
     """The canonical text of a recipe's differences; ValueError for an unknown field or a value that does not fit."""
+    if not text:
+        return ""
     given = split_options(text) if isinstance(text, str) else dict(text)
     kinds = {f.name: str(f.type) for f in fields(recipe.Recipe)}
     for key, value in given.items():
@@ -226,6 +248,8 @@ def _recipe_text(name: str, text: str | Mapping[str, Any]) -> str:
 
 def _typed(name: str, kind: str, value: Any) -> Any:
     """`value` as the field's type, or a ValueError that says what was wanted; 1 is a fine float, True is no int."""
+    if kind == type(value).__name__ and kind != "float":  # nearly all values, and a sweep has millions
+        return value
     if isinstance(value, np.generic):
         value = value.item()
     if value is None and "None" in kind:

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from kdlib.experiments.rules import digest
 from kdlib.models import MODELS
 from kdlib.scorers import SCORERS, Scorer
 from kdlib.scorers.released import released_scores
-from kdlib.selection import Selection, selection
+from kdlib.selection import SELECTIONS, Selection
 from kdlib.training.logit_cache import LogitCache
 from kdlib.training.loop import train_batched
 from kdlib.training.recipe import OPTIMISERS, SCHEDULES, Recipe, precision_used
@@ -41,12 +42,18 @@ def dataset_of(r: Run) -> Dataset:
 
     Imbalance and noise are drawn from the run's seed.
     """
+    return loaded_dataset(*data_fields(r))
+
+
+def data_fields(r: Run) -> tuple[str, bool, float, float, int]:
+    """What the run's data depend on: the arguments of `loaded_dataset`."""
     seed = r.seed if r.label_noise or r.imbalance > 1 else 0
-    return _dataset(r.dataset, r.validation, r.imbalance, r.label_noise, seed)
+    return r.dataset, r.validation, r.imbalance, r.label_noise, seed
 
 
 @functools.lru_cache(maxsize=8)
-def _dataset(name: str, validation: bool, imbalance: float, label_noise: float, seed: int) -> Dataset:
+def loaded_dataset(name: str, validation: bool, imbalance: float, label_noise: float, seed: int) -> Dataset:
+    """`dataset_of` any run of these `data_fields`."""
     loaded = datasets.load(name)
     if validation:
         loaded = datasets.with_validation(loaded)
@@ -60,15 +67,16 @@ def _dataset(name: str, validation: bool, imbalance: float, label_noise: float, 
 
 def student_recipe(r: Run) -> Recipe:
     """How the student is trained."""
-    return Recipe(**{f.name: getattr(r, f.name) for f in fields(Recipe)})
+    return r.recipe()
 
 
-def _reference_recipe(r: Run, changes: str) -> Recipe:
+@functools.lru_cache(maxsize=1024)
+def _reference_recipe(student: Recipe, changes: str) -> Recipe:
     """The student's recipe with the changes, always counted in epochs."""
     changed: dict[str, Any] = {"budget": "epochs", **split_options(changes)}
     if "milestones" in changed:
         changed["milestones"] = tuple(changed["milestones"])
-    return dataclasses.replace(student_recipe(r), **changed)
+    return dataclasses.replace(student, **changed)
 
 
 def teacher_runs(r: Run) -> ReferenceRuns:
@@ -79,7 +87,7 @@ def teacher_runs(r: Run) -> ReferenceRuns:
     """
     if r.teacher_file:
         return ReferenceRuns(r.teacher, Recipe(), samples=json.dumps({"weights": file_digest(r.teacher_file)}))
-    recipe = _reference_recipe(r, r.teacher_recipe)
+    recipe = _reference_recipe(student_recipe(r), r.teacher_recipe)
     samples = ""
     if r.teacher_fraction < 1:
         samples = json.dumps({**_selection_fields(r), "fraction": r.teacher_fraction, "seed": r.seed}, sort_keys=True)
@@ -93,7 +101,7 @@ def scored_runs(r: Run) -> ReferenceRuns:
     if scorer_of(r).of == "teacher":
         found = teacher_runs(r)
         return found if r.teacher_file else dataclasses.replace(found, samples="")
-    name, recipe = r.score_model or r.teacher, _reference_recipe(r, r.score_recipe)
+    name, recipe = r.score_model or r.teacher, _reference_recipe(student_recipe(r), r.score_recipe)
     seeds = tuple(range(r.score_runs))
     return ReferenceRuns(name, recipe, seeds, role="scored", rules=_reference_rules(name, recipe))
 
@@ -115,7 +123,13 @@ def scorer_of(r: Run) -> Scorer:
 
 def rule_of(r: Run) -> Selection:
     """The rule from scores to kept samples."""
-    return selection(r.method("selection")[0])
+    entry = SELECTIONS[r.method("selection")[0]]
+    return entry if isinstance(entry, Selection) else _static(entry)
+
+
+@functools.lru_cache(maxsize=64)
+def _static(rule: Callable[..., Any]) -> Selection:
+    return Selection(rule)
 
 
 def scorer_options(r: Run) -> dict[str, Any]:
@@ -200,6 +214,7 @@ ELSEWHERE = {
     "score_recipe", "kept_file", "scorer", "centre", "class_balanced", "selection", "fraction",
 }  # fmt: skip
 OF_THE_TEACHER = {"alpha", "tau", "weighting", "reshape", "cache_logits"}
+ACTIVE = [(f.name, f.default) for f in fields(Run) if f.name not in ELSEWHERE | {f.name for f in fields(Recipe)}]
 
 
 def describe(r: Run) -> dict:
@@ -222,12 +237,11 @@ def in_effect(r: Run) -> dict[str, Any]:
 
 def _active(r: Run) -> dict[str, Any]:
     """The fields that can change the outcome and are not at their default."""
-    idle = ELSEWHERE | (set() if needs_teacher(r) else OF_THE_TEACHER)
+    idle = set() if needs_teacher(r) else set(OF_THE_TEACHER)
     idle |= {"beta"} if r.feature_loss == "none" else set()
     idle |= {"augment_seed"} if AUGMENTATIONS[r.augment] == AUGMENTATIONS["none"] else set()
-    idle |= {f.name for f in fields(Recipe)}
-    values = {f.name: (getattr(r, f.name), f.default) for f in fields(r) if f.name not in idle}
-    changed = {name: value for name, (value, default) in values.items() if value != default}
+    asked = vars(r)
+    changed = {name: asked[name] for name, default in ACTIVE if asked[name] != default and name not in idle}
     return {**changed, **student_recipe(r).active()}
 
 

@@ -15,7 +15,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,9 @@ import pandas as pd
 from kdlib.experiments import backends as executors
 from kdlib.experiments import worker_pool as processes
 from kdlib.experiments.backends import Job, RunOutcome, Work
-from kdlib.experiments.rows import check_output, export_rows, load_rows
+from kdlib.experiments.rows import check_output, export_rows, load_rows, outcome_of, table_of
 from kdlib.experiments.sweep_report import Report, failures
 from kdlib.store.artefacts import Store, StoreError, key
-from kdlib.store.serialisation import plain
 from kdlib.utils import progress as lines
 from kdlib.utils.errors import choose
 
@@ -39,9 +38,6 @@ EXPERIMENT = "kdlib.experiments.run"
 
 SIDE_BY_SIDE = 8
 """Runs that train side by side: eight have most of the gain, and leave enough jobs for several workers."""
-
-
-OUTCOMES = ("test_acc", "test_acc_best", "teacher_acc", "kept", "status")
 
 
 class SweepError(RuntimeError):
@@ -150,15 +146,14 @@ class _Plan:
         on_row: Callable[[Any, dict], object],
     ) -> None:
         self.module, self.runs, self.names, self.store, self.on_row = module, runs, names, store, on_row
+        self.failed: list[dict] = []
         self.progress = progress
+        self.rows: dict[int, dict] = {}
+        self.described: dict[int, dict] = {}
         with self._line() as line:
             line.say(f"looking for {len(runs):,} runs in the store")
-            self.described = [module.describe(run) for run in runs]
-            stored = [store.row(description) for description in self.described]
-        self.rows: dict[int, dict] = {place: row for place, row in enumerate(stored) if row is not None}
-        self.missing = {place: run for place, run in enumerate(runs) if place not in self.rows}
-        self.failed: list[dict] = []
-        self._say_what_is_set_aside()
+            self._read_what_is_stored()
+        self.missing = {place: runs[place] for place in self.described}
 
     def _line(self) -> AbstractContextManager[lines.Line]:
         return lines.line() if self.progress else lines.shown_by(lambda text, milestone: None)
@@ -167,8 +162,18 @@ class _Plan:
         if self.progress:
             print(text, file=sys.stderr, flush=True)
 
-    def _say_what_is_set_aside(self) -> None:
-        count = sum(bool(self.store.outdated("rows", self.described[place])) for place in self.missing)
+    def _read_what_is_stored(self) -> None:
+        """One run after the other: of 100,000 rows, only what a table needs stays in memory."""
+        there, count = self.store.listing("rows"), 0
+        for place, run in enumerate(self.runs):
+            described = self.module.describe(run)
+            name = key("rows", described)
+            row = self.store.row(described, name) if there.holds(name) else None
+            if row is not None:
+                self.rows[place] = outcome_of(row, run)
+            else:
+                self.described[place] = described
+                count += there.holds_outdated(name)
         if count:
             self._note(f"{count} stored row{'s were' if count > 1 else ' was'} made by other code and set aside")
 
@@ -184,33 +189,27 @@ class _Plan:
                     report.finished(outcome, self.runs[place])
                 if self.failed:
                     message = failures(self.failed, len(self.rows), self.names)
-                    raise SweepError(message, self.failed, _table(self.rows, self.runs, self.names))
+                    raise SweepError(message, self.failed, table_of(self.rows, self.runs, self.names))
         except KeyboardInterrupt:
             done = f"{len(self.rows)} of {len(self.runs)} runs are stored"
             self._note(f"stopped: {done}; the same call goes on from there")
             raise
-        return _table(self.rows, self.runs, self.names)
+        return table_of(self.rows, self.runs, self.names)
 
     def _take(self, place: int, outcome: RunOutcome) -> None:
         run, described = self.runs[place], self.described[place]
         if outcome["status"] == "done":
-            self.rows[place] = outcome["row"]
+            row = outcome["row"]
             if not self.store.has("rows", described):  # the worker has a store folder of its own
-                self.rows[place] = self.store.add_row(described, outcome["row"])
-            self.on_row(run, self.rows[place])
+                row = self.store.add_row(described, row)
+            self.rows[place] = outcome_of(row, run)
+            self.on_row(run, row)
         else:
             self.failed.append({"run": run, "error": outcome["error"]})
 
 
-def _table(rows: dict[int, dict], runs: list[Any], names: Sequence[str]) -> pd.DataFrame:
-    """What varied comes first, then what came out, then everything else."""
-    found = pd.DataFrame([_as_asked(rows[place], runs[place]) for place in sorted(rows)])
-    first = [name for name in dict.fromkeys([*names, *OUTCOMES]) if name in found]
-    return found[[*first, *(name for name in found if name not in first)]]
-
-
-def _needs(module: Any, runs: Iterable[Any]) -> Iterator[tuple[str, dict]]:
-    """(kind, description) of the stored arrays that the runs need; a module need not say."""
+def _needs(module: Any, runs: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """(kind, key) of the stored arrays that the runs need; a module need not say."""
     needs = getattr(module, "needed_artefacts", lambda run: ())
     return (need for run in runs for need in needs(run))
 
@@ -218,6 +217,8 @@ def _needs(module: Any, runs: Iterable[Any]) -> Iterator[tuple[str, dict]]:
 def points(make: Any, grid: Mapping[str, Sequence], fixed: Mapping[str, Any]) -> list[Any]:
     """The validated runs of a grid; ValueError for an unknown field, values that are no list, a bad value."""
     known = {field.name: field for field in fields(make)}
+    if not isinstance(grid, Mapping):
+        raise ValueError(f"the grid is a dict of fields and lists of values, such as {{'seed': [0, 1]}}, not {grid!r}")
     for name in [*grid, *fixed]:
         choose("field of Run", name, known)
     if both := set(grid) & set(fixed):
@@ -227,17 +228,6 @@ def points(make: Any, grid: Mapping[str, Sequence], fixed: Mapping[str, Any]) ->
             raise ValueError(f"the grid needs a list of values for {name!r}, not {values!r}")
     combinations = itertools.product(*(list(values) for values in grid.values()))
     return [make(**{**fixed, **dict(zip(grid, values, strict=True))}) for values in combinations]
-
-
-def _as_asked(row: dict, run: Any) -> dict:
-    """The row with the fields of the run that was asked for.
-
-    Runs that differ only in a field without effect (alpha without a teacher) share one row, which names the fields
-    of the first of them, and a row may be older than a field. `device` and `precision` stay: the row says how it
-    was really trained.
-    """
-    asked = plain(asdict(run))
-    return {**row, **{name: value for name, value in asked.items() if name not in ("device", "precision")}}
 
 
 def _check_executor(workers: int, cluster: Any) -> None:
@@ -255,7 +245,13 @@ def _check_executor(workers: int, cluster: Any) -> None:
 
 
 def _carry_out(
-    module: Any, missing: dict[int, Any], described: list[dict], store: Store, work: Work, workers: int, cluster: Any
+    module: Any,
+    missing: dict[int, Any],
+    described: Mapping[int, dict],
+    store: Store,
+    work: Work,
+    workers: int,
+    cluster: Any,
 ) -> Iterator[tuple[int, RunOutcome]]:
     """The outcomes of all runs as they come; runs another sweep is busy with come last."""
     keys = {place: key("rows", described[place]) for place in missing}
@@ -303,13 +299,12 @@ def plan(
     place_of = {key("rows", described[place]): place for place in runs}
     resumed = [[place_of[name] for name in group] for group in interrupted]
     grouped = {place for group in resumed for place in group}
-    needs = getattr(module, "needed_artefacts", lambda run: ())
-    met: set[str] = set()
+    met: set[tuple[str, str]] = set()
     first: list[int] = []
     later: list[int] = []
     free: set[int] = set()
     for place, run in runs.items():
-        needed = {key(kind, description) for kind, description in needs(run)}
+        needed = set(_needs(module, [run]))
         (first if needed - met else later).append(place)
         met |= needed
         if not needed:

@@ -1,19 +1,53 @@
-"""Rows in files: `data/results/NAME.jsonl` for a plain name, or any path in the form of its suffix."""
+"""Rows as a table, and in files: `data/results/NAME.jsonl` for a plain name, or any path in the form of its suffix."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from kdlib.store.artefacts import export_rows as _export
+from kdlib.store.serialisation import plain
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
 from kdlib.utils.files import check_target
+
+OUTCOMES = ("test_acc", "test_acc_best", "teacher_acc", "kept", "status")
+AS_TRAINED = ("device", "precision")
+"""Fields of a run whose column says how it was really trained, not what was asked for."""
+
+
+def outcome_of(row: Mapping[str, Any], run: Any) -> dict[str, Any]:
+    """What a row says beyond the fields of its run; equal texts are one object, since a sweep holds many rows."""
+    asked = vars(run)
+    return {
+        sys.intern(name): sys.intern(value) if type(value) is str else value
+        for name, value in row.items()
+        if name not in asked or name in AS_TRAINED
+    }
+
+
+def table_of(outcomes: Mapping[int, Mapping[str, Any]], runs: Sequence[Any], names: Sequence[str]) -> pd.DataFrame:
+    """The table of a sweep, a row for each place in `outcomes`: what varied, what came out, then everything else.
+
+    Runs that differ only in a field without effect (alpha without a teacher) share one stored row, and a row may be older
+    than a field: so the fields are those of the run that was asked for, but for `AS_TRAINED`.
+    """
+    places = sorted(outcomes)
+    if not places:
+        return pd.DataFrame()
+    asked = [name for name in vars(runs[places[0]]) if name not in AS_TRAINED]
+    columns = {name: [plain(getattr(runs[place], name)) for place in places] for name in asked}
+    for name in dict.fromkeys(name for place in places for name in outcomes[place]):
+        columns[name] = [outcomes[place].get(name, math.nan) for place in places]
+    first = [name for name in dict.fromkeys([*names, *OUTCOMES]) if name in columns]
+    return pd.DataFrame({name: columns[name] for name in dict.fromkeys([*first, *columns])})
 
 
 def _results(name: str | Path, folder: Path | None = None) -> Path:

@@ -131,7 +131,7 @@ def _tree(item: Any) -> ast.AST | None:
     lines = linecache.getlines(file, getattr(item, "__globals__", None))
     if not lines:
         return None
-    found = [node for node in ast.walk(_module(file, "".join(lines))) if _is(node, item)]
+    found = [node for node in _definitions(file, "".join(lines)) if _is(node, item)]
     return ast.parse(ast.unparse(found[-1])).body[0] if found else None  # the innermost, which is walked last
 
 
@@ -156,8 +156,10 @@ def _holds(body: ast.expr, where: tuple) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _module(file: str, source: str) -> ast.Module:
-    return ast.parse(source, filename=Path(file).name)
+def _definitions(file: str, source: str) -> tuple[ast.AST, ...]:
+    """The functions, lambdas and classes of a module."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+    return tuple(node for node in ast.walk(ast.parse(source, filename=Path(file).name)) if isinstance(node, kinds))
 
 
 def _bytecode(item: Any) -> str:

@@ -20,8 +20,10 @@ from kdlib.data.core import Dataset
 from kdlib.experiments.checks import check
 from kdlib.experiments.config import Run, as_run
 from kdlib.experiments.fingerprint import (
+    data_fields,
     dataset_of,
     describe,
+    loaded_dataset,
     needed_signals,
     needs_teacher,
     recording,
@@ -37,8 +39,8 @@ from kdlib.store.artefacts import Store, key
 from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.loop import Member, Trained, train_batched
 from kdlib.training.recipe import precision_used
-from kdlib.training.reference_runs import Arrays, Workshop, load_model, model_of, stackable
-from kdlib.training.signals import cost_of, sources
+from kdlib.training.reference_runs import Arrays, ReferenceRuns, Workshop, load_model, model_of, stackable
+from kdlib.training.signals import Recording, cost_of, sources
 from kdlib.utils import seeds
 from kdlib.utils.devices import resolve_device
 
@@ -98,7 +100,7 @@ def _train(runs: Sequence[Run], store: Store, described: Sequence[dict]) -> list
             store.arrays("students", description, functools.partial(student_arrays, result))
         side = teacher if needs_teacher(r) else None
         row = _row(r, member, result, side, store, description["rules"])
-        rows.append(store.add_row(description, row, store.used | {(k, key(k, d)) for k, d in needed_artefacts(r)}))
+        rows.append(store.add_row(description, row, store.used | set(needed_artefacts(r))))
     resume.clear()  # only now that the rows are stored
     return rows
 
@@ -229,16 +231,26 @@ def load_teacher(r: Run | Mapping[str, Any], store: Store | str | None = None) -
 # -- what a sweep asks
 
 
-def needed_artefacts(r: Run) -> list[tuple[str, dict]]:
-    """(kind, description) of the stored arrays that the run reads: shared ones are best made first, and once."""
-    data, device = dataset_of(r), resolve_device(r.device)
-    shop = Workshop(data, Nowhere(), r.device)
-    found = (
-        [("networks", part.describe(data, device)) for part in teacher_runs(r).parts(data, device)]
-        if needs_teacher(r)
-        else []
-    )
-    return found + sources(needed_signals(r), scored_runs(r), shop, recording(r))
+def needed_artefacts(r: Run) -> tuple[tuple[str, str], ...]:
+    """(kind, key) of the stored arrays that the run reads: shared ones are best made first, and once."""
+    teacher = teacher_runs(r) if needs_teacher(r) else None
+    return _artefacts(data_fields(r), r.device, teacher, needed_signals(r), scored_runs(r), recording(r))
+
+
+@functools.lru_cache(maxsize=4096)
+def _artefacts(
+    asked: tuple[str, bool, float, float, int],
+    device: str,
+    teacher: ReferenceRuns | None,
+    signals: tuple[str, ...],
+    scored: ReferenceRuns,
+    how: Recording,
+) -> tuple[tuple[str, str], ...]:
+    """Most runs of a sweep share these, too."""
+    shop = Workshop(loaded_dataset(*asked), Nowhere(), device)
+    parts = teacher.parts(shop.data, shop.torch_device) if teacher else []
+    found = [("networks", shop.describe(part)) for part in parts] + sources(signals, scored, shop, how)
+    return tuple((kind, key(kind, description)) for kind, description in found)
 
 
 class Nowhere:

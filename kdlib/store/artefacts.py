@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from kdlib.store import housekeeping
-from kdlib.store.housekeeping import Entry
+from kdlib.store.housekeeping import Entry, Listing
 from kdlib.store.leases import LEASE_SECONDS, lease
 from kdlib.store.serialisation import (
     SCHEMA,
@@ -93,13 +93,9 @@ class Store:
         """Whether the entry is there (its checksum is verified when it is read)."""
         return self.path(kind, description).exists()
 
-    def outdated(self, kind: str, description: dict) -> list[str]:
-        """Keys of the entries that differ from the described one in their `rules` only: made by other code."""
-        path = self.path(kind, description)
-        name = path.name.partition("-")[0].partition(".")[0]
-        names = os.listdir(path.parent) if path.parent.is_dir() else []
-        stems = (other.removesuffix(path.suffix) for other in names if other.endswith(path.suffix))
-        return sorted(stem for stem in stems if stem.startswith(name) and stem != path.stem)
+    def listing(self, kind: str) -> Listing:
+        """Which entries of a kind there are, by their keys."""
+        return Listing(self.root / kind)
 
     def lease(self, kind: str, description: dict, *, wait: bool = True) -> AbstractContextManager[bool]:
         """Hold the right to make one entry; yields True, or at once False if another has it and not `wait`.
@@ -225,10 +221,10 @@ class Store:
 
     # -- rows
 
-    def row(self, description: dict) -> dict | None:
-        """The stored row of a run, or None if it is not there or damaged (then set aside)."""
+    def row(self, description: dict, name: str = "") -> dict | None:
+        """The stored row of a run, or None if it is not there or damaged (then set aside); `name` is its key, if known."""
         expected = partial(_unpacked_row, description=plain(description))
-        found = self._read(self.path("rows", description), expected)
+        found = self._read(self._path("rows", name or key("rows", description)), expected)
         return None if found is None else found["row"]
 
     def add_row(self, description: dict, row: dict, needs: Iterable[tuple[str, str]] = ()) -> dict:
@@ -256,9 +252,9 @@ class Store:
     # -- sweeps, and what they need
 
     @contextmanager
-    def sweep(self, needs: Iterable[tuple[str, dict]]) -> Iterator[None]:
-        """Within the block, and after it unless it ended well, `store gc` keeps the entries `needs`."""
-        named = sorted({(kind, key(kind, description)) for kind, description in needs})
+    def sweep(self, needs: Iterable[tuple[str, str]]) -> Iterator[None]:
+        """Within the block, and after it unless it ended well, `store gc` keeps the entries `needs` (kind, key)."""
+        named = sorted(set(needs))
         path = self.root / "sweeps" / f"{key('sweeps', {'needs': named})}.json"
         if named:
             self._publish(path, json.dumps({"needs": named}).encode(), replace=True)

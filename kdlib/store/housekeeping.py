@@ -45,6 +45,32 @@ class Entry:
     age: float
 
 
+class Listing:
+    """Which entries of one kind there are, by their keys. A folder is read when it is first asked for, and once."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.read: dict[str, dict[str, set[str]]] = {}  # folder -> key without its rules -> keys
+
+    def holds(self, name: str) -> bool:
+        """Whether the entry is there (its checksum is verified when it is read)."""
+        return name in self._beside(name)
+
+    def holds_outdated(self, name: str) -> bool:
+        """Whether there is an entry that differs from this one in its `rules` only: made by other code."""
+        return bool(self._beside(name) - {name})
+
+    def _beside(self, name: str) -> set[str]:
+        if name[:2] not in self.read:
+            found = self.read.setdefault(name[:2], {})
+            with suppress(FileNotFoundError, NotADirectoryError):
+                for file in os.listdir(self.place / name[:2]):
+                    stem, _, ending = file.partition(".")
+                    if ending in ("json", "safetensors"):
+                        found.setdefault(stem.partition("-")[0], set()).add(stem)
+        return self.read[name[:2]].get(name.partition("-")[0], set())
+
+
 def entries(root: Path, kind: str | None = None, now: float | None = None) -> list[Entry]:
     """Every entry (of one kind), oldest first. Files whose name is no key belong to somebody else and are left out."""
     found: list[Entry] = []

@@ -42,8 +42,11 @@ class Damaged(Exception):
 
 def plain(value: Any) -> Any:
     """`value` as JSON has it: tuples become lists, NumPy scalars Python's, NaN and infinities None."""
-    if type(value) is str or type(value) is int:
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:  # nearly all there is
         return value
+    if kind is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         if bad := [name for name in value if not isinstance(name, str)]:
             raise TypeError(f"names must be strings, not {bad[0]!r}")
@@ -54,7 +57,7 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
+    if isinstance(value, str | int):
         return value
     raise TypeError(f"a description or row holds numbers, strings, lists and dicts, not {type(value).__name__}")
 

@@ -92,7 +92,7 @@ def check_options(
     ValueError that names the method, the valid options and the nearest one, or the type or words that are expected.
     """
     known = options_of(function, supplied)
-    hints = _hints(function)
+    hints = _hints(function) if options else {}
     checked = {}
     for name, value in options.items():
         if not known:

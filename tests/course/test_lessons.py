@@ -279,6 +279,15 @@ def test_parameters():
             notebooks.parse_parameter(name, text, found)
 
 
+def test_a_parameters_cell_that_is_not_python_is_said_in_one_line():
+    nb = notebooks.read(FIXTURES / "good.ipynb")
+    [cell] = [cell for cell in nb.cells if "parameters" in notebooks.tags(cell)]
+    cell.source = "seed = 3\nfraction = (0.5"
+    with pytest.raises(ValueError, match="parameters cell cannot be read: .* in its line 2") as problem:
+        notebooks.parameters(nb)
+    assert "\n" not in str(problem.value)
+
+
 def test_a_kernel_whose_answer_got_lost_is_ended_and_the_lesson_starts_again(tmp_path, monkeypatch, capsys):
     """The first execution meets a kernel that seems silent at once; the second one is left alone."""
     real, silences = execution.Watch, iter([0.0, 120.0])

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdlib import Run, Store, run, sweep
+from kdlib.experiments import fingerprint
 from kdlib.experiments.fingerprint import dataset_of, describe, recording, rules_of, scored_runs, teacher_runs
 from kdlib.experiments.run import kept_samples
 from kdlib.losses import LOSSES
@@ -69,6 +71,15 @@ def test_fields_without_effect_identify_nothing(change: dict) -> None:
 )
 def test_fields_with_effect_identify_the_run(change: dict) -> None:
     assert not same(Run(), Run(**change))
+
+
+def test_the_precision_that_a_gpu_would_use_identifies_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`precision` is "auto" in both, and the rows differ by more than the order of sums."""
+    here = describe(Run())
+    monkeypatch.setattr(fingerprint, "resolve_device", lambda device: torch.device("cuda"))
+    there = describe(Run())
+    assert (here["precision"], there["precision"]) == ("float32", "bfloat16")
+    assert there["teacher"]["recipe"]["precision"] == "bfloat16" and key("rows", here) != key("rows", there)
 
 
 def test_without_a_teacher_its_fields_say_nothing() -> None:

@@ -85,6 +85,7 @@ def test_companies_are_parts_of_equal_size(monkeypatch):
     [
         ({"sed": [0]}, {}, "did you mean 'seed'"),
         ({"seed": [0]}, {"widht": 3}, "did you mean 'width'"),
+        (None, {}, "the grid is a dict of fields and lists of values"),
         ({"seed": 3}, {}, "list of values for 'seed'"),
         ({"mood": "well"}, {}, "list of values for 'mood'"),
         ({"seed": [0]}, {"seed": 1}, "both in the grid and fixed"),

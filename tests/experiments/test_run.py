@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 
 from kdlib import PRESETS, Run, Store, run
+from kdlib.analysis.claims.specification import specifications
 from kdlib.data.datasets import DATASETS
-from kdlib.experiments.config import as_run, choices
-from kdlib.experiments.fingerprint import describe
+from kdlib.experiments import groups
+from kdlib.experiments.config import as_run, choices, method_options
+from kdlib.experiments.fingerprint import describe, scored_runs, teacher_runs
 from kdlib.experiments.run import (
     Objective,
     TeacherSide,
@@ -237,6 +239,32 @@ def test_presets_are_valid_runs() -> None:
         assert dataclasses.replace(run_, seed=preset.seeds[-1], fraction=preset.fractions[0])
         for scorer in preset.scorers:
             assert Run(**{"scorer": scorer, **preset.fields_for(scorer)}).method("scorer")[0] == scorer
+
+
+def test_the_papers_figures_count_a_sample_that_is_never_learned_as_their_framework_does() -> None:
+    """With the other rule these samples alone fill the kept set at small f."""
+    assert method_options("scorer", "forgetting")["never_learned"] == "zero"
+    assert groups.PRUNINGS["forgetting"]["scorer"] == "forgetting"
+    asked = [claim.prunings for claim in specifications().values() if "forgetting" in str(claim.prunings)]
+    assert asked and "forgetting_hardest" not in str(asked)
+
+
+def test_the_papers_preset_scores_as_their_framework_does() -> None:
+    for scorer, name, runs in (("forgetting", "forgetting", 1), ("grand_last", "grand_last(at=1)", 10)):
+        r = Run(**{"scorer": scorer, "fraction": 0.5, "seed": 3, **PRESETS["paper"].fields_for(scorer)})
+        scored = scored_runs(r)
+        assert (r.scorer, scored.model, scored.seeds) == (name, "resnet34", tuple(range(runs)))
+        recipe = scored.recipe
+        assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.schedule) == (40, 256, 0.1, "cosine")
+        assert recipe.augment == "none" and teacher_runs(r).recipe.augment == "crop_flip"
+
+
+def test_ties_that_fill_the_set_are_said_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    r = Run(epochs=1, fraction=0.2, lr=0.02, scorer="memorization(subsets=2)")
+    kept = [kept_samples(dataclasses.replace(r, seed=s), store) for s in (0, 1)]
+    said = [record.getMessage() for record in caplog.records if "ties are drawn at random" in record.getMessage()]
+    assert len(said) == 1 and "memorization(subsets=2) gives one score to" in said[0]
+    assert not np.array_equal(*kept), "each seed draws its own"
 
 
 # -- losses with options

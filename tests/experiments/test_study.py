@@ -101,3 +101,19 @@ def test_the_command_says_what_is_left_and_what_it_costs(project: Path, capsys: 
 def test_an_unknown_study_is_named(capsys: pytest.CaptureFixture) -> None:
     assert main(["study", "laptp"]) == 2
     assert "did you mean 'laptop'" in capsys.readouterr().err
+
+
+def test_rows_of_other_code_stay_committed_and_name_it(project: Path) -> None:
+    """A study goes on from its file: an edited loss would else throw away weeks of training."""
+    first, *others = study.runs_of("smoke")
+    study.add("smoke", first, {**vars(first), "test_acc": 50.0, "rules": "aaaaaaaaaaaa"})
+    assert [row["rules"] for row in study.committed("smoke").values()] == ["aaaaaaaaaaaa"]
+    assert list(study.missing("smoke")) == others
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "data" / "results").glob("*.jsonl")), ids=lambda file: file.stem
+)
+def test_every_committed_row_names_the_code_that_made_it(file: Path) -> None:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert rows and all(row["rules"] for row in rows)

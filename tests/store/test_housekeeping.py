@@ -99,8 +99,9 @@ def test_entries_of_other_rules_lie_beside_each_other(store):
     assert store.path("rows", {"seed": 0, "rules": "aaaaaaaaaaaa"}).name == f"{name}-aaaaaaaaaaaa.json"
     assert store.row({"seed": 0, "rules": "bbbbbbbbbbbb"}) == {"by": "bbbbbbbbbbbb"}
     assert store.row({"seed": 0, "rules": "cccccccccccc"}) is None and store.verify() == []
-    asked = {"seed": 0, "rules": "aaaaaaaaaaaa"}
-    assert store.outdated("rows", asked) == [f"{name}-bbbbbbbbbbbb"]
+    there = store.listing("rows")
+    assert there.holds(f"{name}-aaaaaaaaaaaa") and not there.holds(f"{name}-cccccccccccc")
+    assert there.holds_outdated(f"{name}-cccccccccccc") and not there.holds_outdated(key("rows", {"seed": 2}))
 
 
 # -- housekeeping
@@ -164,16 +165,17 @@ def test_what_was_used_today_stays_and_is_not_removed_a_moment_later(store):
 
 
 def test_what_a_sweep_needs_stays_while_it_runs_and_after_it_was_stopped(store):
-    needs = [("teachers", {"seed": 0})]
-    store.arrays(*needs[0], lambda: ARRAYS)
-    age(store.path(*needs[0]))
+    needed = ("teachers", {"seed": 0})
+    needs = [("teachers", key(*needed))]
+    store.arrays(*needed, lambda: ARRAYS)
+    age(store.path(*needed))
     with pytest.raises(KeyboardInterrupt), store.sweep(needs):
         assert store.unneeded() == []
         raise KeyboardInterrupt
     assert store.unneeded() == []
     with store.sweep(needs):
         pass
-    assert [entry.path for entry in store.unneeded()] == [store.path(*needs[0])]
+    assert [entry.path for entry in store.unneeded()] == [store.path(*needed)]
     with pytest.raises(KeyboardInterrupt), store.sweep(needs):
         raise KeyboardInterrupt
     for path in store.root.glob("sweeps/*.json"):

@@ -143,20 +143,6 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new(store, tmp_path
 # -- a store that cannot be written to
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """A real file system of 256 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=30", "tmpfs", str(folder)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root; the file-size limit below stands in")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_full_disk(small_disk):
     store = Store(small_disk)
     store.arrays("teachers", {"seed": 0}, lambda: ARRAYS)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kdlib.data.augment import normalise
 from kdlib.experiments.config import Run
 from kdlib.experiments.run import describe, train_together
 from kdlib.losses import cross_entropy
@@ -112,6 +113,30 @@ def test_without_warm_up_one_cycle_only_falls() -> None:
 def test_steps_divides_by_ten_after_each_milestone() -> None:
     recipe = Recipe(epochs=6, batch_size=30, lr=0.05, schedule="steps", milestones=(2, 4))
     np.testing.assert_allclose(rates(recipe), np.repeat([0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005], 2).reshape(6, 2))
+
+
+def test_cosine_falls_along_half_a_wave() -> None:
+    found = rates(Recipe(epochs=4, batch_size=6, lr=0.4, schedule="cosine")).ravel()
+    shares = (np.arange(40) + 0.5) / 40
+    np.testing.assert_allclose(found, 0.4 * (1 + np.cos(np.pi * shares)) / 2, atol=0.4 * np.pi / 80)
+    assert (np.diff(found) < 0).all() and found[-1] < 0.002
+
+
+def test_adamw_steps_are_those_of_torch() -> None:
+    """All samples in one batch, three steps at a constant rate; `momentum` is the first beta."""
+    recipe = Recipe(
+        epochs=3, batch_size=60, lr=0.01, momentum=0.8, weight_decay=0.1, optimiser="adamw", schedule="constant"
+    )
+    ours, plain = mlp(), mlp()
+    train(ours, DATA, ALL, recipe, seed=0, loss=cross_entropy, device="cpu")
+    x, y = normalise(DATA.train_x, DATA.mean, DATA.std), DATA.train_y
+    optimiser = torch.optim.AdamW(plain.parameters(), lr=0.01, betas=(0.8, 0.999), weight_decay=0.1)
+    for _ in range(3):
+        optimiser.zero_grad()
+        cross_entropy(plain(x), None, y).mean().backward()
+        optimiser.step()
+    for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
 def test_constant_is_constant() -> None:
