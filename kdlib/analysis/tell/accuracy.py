@@ -82,12 +82,17 @@ def ends(table: pd.DataFrame, full: Interval, alpha: float, prunings: Sequence[s
 
 def gains(found: pd.DataFrame) -> str:
     """Where KD adds most, and at how many points it certainly adds or takes (columns pruning, fraction, mean, half, n)."""
-    top, low = found.loc[found["mean"].idxmax()], found.loc[found["mean"].idxmin()]
-    up, down = (found["mean"] > found.half).sum(), (found["mean"] < -found.half).sum()
-    said = [f"{row['mean']:+.1f} ± {row.half:.1f} ({named(row.pruning)}, f = {row.fraction:.0%})" for row in (top, low)]
+    ordered = found.sort_values("mean", ascending=False)
+    ends = ordered.iloc[[0, -1] if len(ordered) > 1 else [0]]
+    said = [
+        f"{row['mean']:+.1f} ± {row.half:.1f} ({named(row.pruning)}, f = {row.fraction:.0%})"
+        for _, row in ends.iterrows()
+    ]
     said = [text.replace(" ± nan", "") for text in said]
+    which = "Largest and smallest gain" if len(said) > 1 else "Gain"
+    up, down = (found["mean"] > found.half).sum(), (found["mean"] < -found.half).sum()
     return (
-        f"{SEEN}Largest and smallest gain in points: {listed(said)}. At {up} of {len(found)} points the 95% interval lies "
+        f"{SEEN}{which} in points: {listed(said)}. At {up} of {len(found)} points the 95% interval lies "
         f"above zero, at {down} below, at {len(found) - up - down} neither."
     )
 

@@ -84,3 +84,8 @@ def test_spreads_are_compared_seed_by_seed() -> None:
 def test_a_guess_is_answered_behind_a_click() -> None:
     text = tell.guess("less", "Gain", {"hardest": Interval(2.0, 1.0, 5)}, "Why?")
     assert text.startswith("<details>") and "You guessed *less*. Gain: hardest +2.0 ± 1.0 (n = 5). Why?" in text
+
+
+def test_a_gain_at_one_point_alone_is_no_largest_one() -> None:
+    text = tell.gains(found([5.0]))
+    assert "Gain in points: +5.0 ± 1.0 (EL2N, f = 10%). At 1 of 1 points" in text and "smallest" not in text
