@@ -42,8 +42,8 @@ class Objective:
         if self.name == "cross_entropy":
             return logit_loss(student, None, labels, loss="cross_entropy")
         supplied = {"alpha": self.run.alpha, "tau": self.run.tau, "weighting": self.weights, "epoch": self.epoch}
-        names = {"loss": self.name, "reshape": self.reshape, "class_std": self.class_std}
-        return logit_loss(student, teacher, labels, **names, **supplied, **self.options)  # type: ignore[arg-type]
+        supplied |= {"loss": self.name, "reshape": self.reshape, "reshape_options": self.reshape_options}
+        return logit_loss(student, teacher, labels, class_std=self.class_std, **supplied, **self.options)
 
     def at_epoch(self, epoch: float) -> Objective:
         """The same loss in the given epoch (1-based); one that does not warm up, or has done so, is the same object."""

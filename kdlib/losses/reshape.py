@@ -20,7 +20,7 @@ large). "Constant" means a std of at most 8 machine epsilons of its largest valu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -172,19 +172,20 @@ def logit_loss(
     loss: str = "kd",
     reshape: str = "none",
     class_std: Tensor | None = None,
+    reshape_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Tensor:
     """`LOSSES[loss]` after `RESHAPES[reshape]`: logits (B, K), labels (B,) -> nats per sample (B,).
 
-    `options` go to the loss (alpha, tau, weighting, epoch, ...). Without a teacher only reshape "none" is possible.
-    ValueError for an unknown name, and whatever the two raise.
+    `reshape_options` go to the reshape, `options` to the loss (alpha, tau, weighting, epoch, ...). Without a teacher only
+    reshape "none" is possible. ValueError for an unknown name, and whatever the two raise.
     """
     function, rule = choose("loss", loss, LOSSES), choose("reshape", reshape, RESHAPES)
     if teacher is None:
         if rule is not none:
             raise ValueError(f"reshape {reshape!r} needs the teacher's logits, got None; use reshape 'none'")
         return function(student, None, labels, **accepted(function, options))
-    r = rule(student, teacher, labels, class_std=class_std)
+    r = rule(student, teacher, labels, class_std=class_std, **(reshape_options or {}))
     filled = {"hard": r.hard, "kd_weight": r.kd_weight}
     missing = [name for name in filled if not accepts(function, name)]
     if rule is not none and missing:

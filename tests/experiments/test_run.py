@@ -24,7 +24,7 @@ from kdlib.experiments.run import (
     kept_samples,
     train_together,
 )
-from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES, RESHAPES
+from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES, RESHAPES, Reshaped
 from kdlib.losses.logits import dkd
 from kdlib.losses.reshape import class_std
 from kdlib.models import MODELS
@@ -278,6 +278,18 @@ def test_options_reach_the_loss_and_its_warm_up() -> None:
         expected = dkd(student, teacher, labels, alpha=0.5, tau=4.0, epoch=epoch, **weights)
         assert torch.equal(objective.at_epoch(epoch)(student, teacher, labels), expected)
     assert objective.at_epoch(8) is objective is not objective.at_epoch(7)
+
+
+def test_a_reshapes_own_options_reach_it(monkeypatch):
+    def shrunk(student, teacher, labels, *, class_std=None, by: float = 1.0):
+        return Reshaped(student / by, teacher / by, None, student)
+
+    monkeypatch.setitem(RESHAPES, "shrunk", shrunk)
+    student, teacher = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(6)
+    found = Objective(Run(reshape="shrunk(by=2)", alpha=1.0), None)(student, teacher, labels)
+    torch.testing.assert_close(found, Objective(Run(alpha=1.0), None)(student / 2, teacher / 2, labels))  # KD alone
+    assert (found - Objective(Run(reshape="shrunk", alpha=1.0), None)(student, teacher, labels)).abs().max() > 0.1
 
 
 def test_free_weights_reach_the_loss() -> None:
