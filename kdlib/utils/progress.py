@@ -281,7 +281,7 @@ MODES: dict[str, Callable[[], Any]] = {"off": Silent, "lines": Log, "relay": lam
 
 def papermill_log() -> TextIO | None:
     """The error stream of a papermill that runs this kernel: what the kernel's own stream gets would be saved."""
-    import psutil
+    import psutil  # of the lessons alone; most commands do not need it
 
     started = [Path(word).name for word in psutil.Process(os.getppid()).cmdline()[:3]]
     stream = getattr(sys.stderr, "_original_stdstream_copy", None)  # ipykernel's, before it took the stream over

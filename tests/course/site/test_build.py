@@ -62,7 +62,7 @@ def test_equal_results_give_an_equal_site_and_unchanged_ones_none(outcomes, tmp_
     assert {path.name: path.read_bytes() for path in again.parent.glob("*")} == before
     made = []
     real = build.all_pages
-    monkeypatch.setattr(build, "all_pages", lambda outcomes: made.append(1) or real(outcomes))
+    monkeypatch.setattr(build, "all_pages", lambda outcomes, say: made.append(1) or real(outcomes, say))
     write_site(outcomes, tmp_path / "site")
     assert not made, "nothing has changed"
     (first.parent / "index.html").write_text("damaged")
