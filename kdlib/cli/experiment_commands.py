@@ -155,7 +155,7 @@ OF_A_TEACHER = (
 OF_A_SELECTION = ("scorer", "centre", "selection", "score_model", "score_runs", "score_recipe")
 HEEDED_BY_SOME = (*OF_A_TEACHER, *OF_A_SELECTION, "beta", "augment_seed", "warmup", "milestones")
 OTHER = {"centre": 0.37}
-DEFAULTS = {f.name: f.default for f in fields(Run)}
+DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Run)}
 
 
 def _refuse_idle(runs: Sequence[Run], given: set[str]) -> None:
@@ -174,8 +174,9 @@ def _matters(r: Run, name: str) -> bool:
     """Whether another value of the field would change the outcome; a field at its default is no mistake."""
     if getattr(r, name) == DEFAULTS[name]:
         return True
+    other: dict[str, Any] = {name: OTHER.get(name, DEFAULTS[name])}
     try:
-        return in_effect(replace(r, **{name: OTHER.get(name, DEFAULTS[name])})) != in_effect(r)
+        return in_effect(replace(r, **other)) != in_effect(r)
     except ValueError:  # the run would not even be valid
         return True
 

@@ -41,7 +41,12 @@ class Objective:
             return function(student, teacher, labels, **accepted(function, {"alpha": self.run.alpha}), **self.options)
         if self.name == "cross_entropy":
             return logit_loss(student, None, labels, loss="cross_entropy")
-        supplied = {"alpha": self.run.alpha, "tau": self.run.tau, "weighting": self.weights, "epoch": self.epoch}
+        supplied: dict[str, Any] = {
+            "alpha": self.run.alpha,
+            "tau": self.run.tau,
+            "weighting": self.weights,
+            "epoch": self.epoch,
+        }
         supplied |= {"loss": self.name, "reshape": self.reshape, "reshape_options": self.reshape_options}
         return logit_loss(student, teacher, labels, class_std=self.class_std, **supplied, **self.options)
 
