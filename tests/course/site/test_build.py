@@ -108,3 +108,10 @@ def test_the_main_figure_is_that_of_the_study_with_the_best_teacher():
     assert shown is not None and "good; 12 trainings" in shown.caption
     digits = good.assign(dataset="digits")
     assert main_figure({"digits": digits}) is None
+
+
+def test_rows_of_former_rules_decide_nothing_on_the_front_page(outcomes, tmp_path):
+    shutil.copytree(Path(__file__).parents[3] / "data" / "results", tmp_path / "data" / "results")
+    assert (tmp_path / "data" / "results" / "cifar100_laptop.jsonl").is_file()
+    page = write_site(outcomes, tmp_path / "site").read_text()
+    assert "cifar100_study.jsonl" in page and "cifar100_laptop.jsonl" not in page
