@@ -66,10 +66,14 @@ def test_a_run_that_kills_its_worker_takes_no_other_along(tmp_path, journal, clu
 
 
 def test_a_worker_that_sees_other_data_makes_no_row(tmp_path, monkeypatch):
-    """Images swapped while the workers start, or another copy of them at the same path on another host."""
+    """Images swapped while the workers start, or another copy of them at the same path on another host.
+
+    A worker that starts before the other one swaps them finds out when its run ends.
+    """
     content = tmp_path / "content"
     content.write_text("as the caller sees it")
-    with pytest.raises(SweepError, match="2 of 2 runs failed.*(?s:.)*sees other data or other code") as caught:
+    reasons = "sees other data or other code|changed while it was trained"
+    with pytest.raises(SweepError, match=f"2 of 2 runs failed.*(?s:.)*({reasons})") as caught:
         tiny(tmp_path / "s", {"seed": [0, 1]}, workers=2, mood="swaps", journal=str(content))
     assert len(caught.value.failed) == 2 and Store(tmp_path / "s").ls("rows") == []
 
