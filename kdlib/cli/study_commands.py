@@ -13,6 +13,7 @@ from kdlib.experiments.config import Run
 from kdlib.experiments.grid import SweepError
 from kdlib.experiments.groups import STUDIES
 from kdlib.store.artefacts import Store, StoreError
+from kdlib.utils import progress
 from kdlib.utils.errors import choose
 
 
@@ -39,10 +40,14 @@ def study(args: Sequence[str]) -> int:
         for name in names:
             choose("study", name, STUDIES)
     if not flags.name:
-        print(table([{"study": name, **line} for name in names for line in studies.status(name)]))
+        with progress.working("looking through the studies"):
+            lines = [{"study": name, **line} for name in names for line in studies.status(name)]
+        print(table(lines))
         return 0
     if flags.status:
-        print(table(list(_status(flags.name, Store()))))
+        with progress.working("looking for what is missing, and what it costs"):
+            lines = list(_status(flags.name, Store()))
+        print(table(lines))
         note("hours of one process; those to come are estimated, with the teachers and scores that are missing")
         return 0
     try:

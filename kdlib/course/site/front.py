@@ -16,7 +16,7 @@ from kdlib.analysis.plots import style
 from kdlib.analysis.plots.accuracy import accuracy_vs_fraction, seeds_note
 from kdlib.analysis.plots.alt import describe
 from kdlib.analysis.plots.inline import small_png
-from kdlib.analysis.statistics import Interval, gain_points, interval, points
+from kdlib.analysis.statistics import gain_points, interval, points
 from kdlib.analysis.tables import MixedRows, tidy
 from kdlib.analysis.tell import front_page
 
@@ -118,7 +118,7 @@ def _teacher(rows: pd.DataFrame) -> tuple[float, int]:
 
 def _drawn(name: str, table: pd.DataFrame, pruned: pd.DataFrame) -> Shown:
     style.use()
-    figure = accuracy_vs_fraction(pruned, *_all_data(table))
+    figure = accuracy_vs_fraction(pruned, **_all_data(table))
     figure.set_dpi(150)
     address = f"data:image/png;base64,{base64.b64encode(small_png(figure)).decode()}"
     text = describe(figure)
@@ -131,10 +131,10 @@ def _drawn(name: str, table: pd.DataFrame, pruned: pd.DataFrame) -> Shown:
     return Shown(address, text, caption, front_page.teacher_adds(gain_points(pruned)))
 
 
-def _all_data(table: pd.DataFrame) -> tuple[Interval | None, float, str]:
-    """The level of all data: that of students without KD, else that of the teachers; with the alpha of the other lines."""
+def _all_data(table: pd.DataFrame) -> dict[str, Any]:
+    """The level of all data and its name: that of students without KD, else that of the teachers."""
     whole = table[(table.fraction == 1) & (table.alpha == 0)].test_acc
     if len(whole):
-        return interval(whole), 0.5, "all data, no KD"
+        return {"full": interval(whole)}
     teachers = pd.to_numeric(table["teacher_acc"]).dropna().unique() if "teacher_acc" in table else []
-    return (interval(teachers) if len(teachers) else None), 0.5, "the teacher, all data"
+    return {"full": interval(teachers) if len(teachers) else None, "full_name": "the teacher, all data"}
