@@ -21,7 +21,8 @@ from kdlib.experiments.config import Run
 NEEDED = ("scorer", "centre", "loss", "alpha", "fraction", "seed", "test_acc")
 ACCURACIES = ("test_acc", "test_acc_best", "teacher_acc", "train_loss")
 REPORTS = {*ACCURACIES, "kept", "steps", "status", "seconds", "device", "version", "rules", "used_share", "message"}
-WITHOUT_EFFECT = {"cache_logits", "compile", "eval_every", "keep_student"}  # on the accuracy of the last epoch
+# On the accuracy of the last epoch; of the precision the rows of the study `precision` show it, within their interval.
+WITHOUT_EFFECT = {"cache_logits", "compile", "eval_every", "keep_student", "precision"}
 DIMENSIONS = ("pruning", "fraction", "alpha", "seed", "teacher_id")
 NAMED_BY_DIMENSIONS = {"scorer", "centre", "selection", "fraction", "alpha", "seed", "teacher_seed", *DIMENSIONS}
 OF_THE_LOSS = {"loss", "tau", "reshape", "feature_loss", "beta", "weighting", "ce_weight", "kd_weight"}
@@ -33,7 +34,7 @@ WINDOWS = {1.0: "hardest", 0.5: "medium", 0.0: "easiest"}
 NO_TEACHER = -1
 RECIPE = (
     "dataset", "student", "validation", "label_noise", "epochs", "batch_size", "lr", "momentum", "weight_decay",
-    "optimiser", "schedule", "warmup", "milestones", "augment", "precision", "budget",
+    "optimiser", "schedule", "warmup", "milestones", "augment", "budget",
 )  # fmt: skip
 DEFAULTS = {field.name: field.default for field in fields(Run)}
 

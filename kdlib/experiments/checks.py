@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 
 import torch
@@ -26,6 +27,9 @@ from kdlib.models import build
 from kdlib.models.weights import load_foreign
 from kdlib.selection import class_quotas, kept_count
 from kdlib.utils.calls import split_call
+from kdlib.utils.devices import processor_has_bfloat16, resolve_device
+
+log = logging.getLogger(__name__)
 
 RECORD_BYTES = 9  # a `Recorder`'s for each sample and epoch
 
@@ -36,6 +40,8 @@ def check(r: Run) -> None:
     _check_loss(r, data)
     _check_device(r.device)
     _check_memory(r, data)
+    if r.precision == "bfloat16" and resolve_device(r.device).type == "cpu":
+        _warn_of_slow_arithmetic()
     for name in {
         r.student,
         *([r.teacher] if needs_teacher(r) else []),
@@ -100,6 +106,14 @@ def _check_network(name: str, num_classes: int, image_shape: tuple[int, int, int
 def _check_weights(file: str, content: str, name: str, num_classes: int, image_shape: tuple[int, int, int]) -> None:
     """Once for each content of the file, however many runs of a sweep have it."""
     load_foreign(build(name, num_classes, image_shape[0], image_shape[1:]), file)
+
+
+@functools.cache
+def _warn_of_slow_arithmetic() -> None:
+    if not processor_has_bfloat16():
+        log.warning(
+            "this processor imitates bfloat16, ten times slower than float32: precision=fast takes what it is good at"
+        )
 
 
 def _check_memory(r: Run, data: Dataset) -> None:

@@ -19,6 +19,7 @@ from kdlib.selection import SELECTIONS, selection
 from kdlib.training import recipe
 from kdlib.training.signals import Recording
 from kdlib.utils.calls import call_text, check_options, options_of, options_text, split_call, split_options
+from kdlib.utils.devices import processor_has_bfloat16
 from kdlib.utils.errors import choose
 
 __all__ = [
@@ -40,6 +41,7 @@ def option(default: Any, help: str) -> Any:
 
 
 STANDARD = recipe.Recipe()  # whose defaults are those of a run
+FAST = "fast"  # the precision that a run replaces by one of the recipe's, the fastest on this machine
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Run:
     augment: str = option(STANDARD.augment, "augmentation of the training images")
     augment_seed: int = option(-1, "seed of the views; runs that share it share cached logits; -1: the run's own")
     precision: str = option(
-        STANDARD.precision, "auto (bfloat16 on a GPU), float32, bfloat16 (fast on CPUs with AVX512-BF16 or AMX)"
+        STANDARD.precision, "auto: bfloat16 on a GPU, else float32; fast: bfloat16 also on a CPU that computes in it"
     )
     compile: bool = option(
         STANDARD.compile, "torch.compile the networks: some percent faster after 10 to 50 s of compiling"
@@ -122,6 +124,8 @@ class Run:
             object.__setattr__(self, name, _method_text(name, getattr(self, name)))
         for name in WORDS:
             choose(name, getattr(self, name), dict.fromkeys(choices(name)))
+        if self.precision == FAST:
+            object.__setattr__(self, "precision", "bfloat16" if processor_has_bfloat16() else "auto")
         for name in ("student", "teacher", *(("score_model",) if self.score_model else ())):
             models.check_name(getattr(self, name), name)
         self.recipe()
@@ -183,7 +187,7 @@ WORDS: dict[str, Callable[[], Mapping[str, Any] | tuple[str, ...]]] = {
     "schedule": lambda: recipe.SCHEDULES,
     "remainder": lambda: recipe.REMAINDERS,
     "augment": lambda: augment.AUGMENTATIONS,
-    "precision": lambda: recipe.PRECISIONS,
+    "precision": lambda: (*recipe.PRECISIONS, FAST),
     "budget": lambda: recipe.BUDGETS,
 }
 

@@ -105,7 +105,7 @@ def _capacity_windows_and_weights() -> list[Group]:
     }
     return [
         Group("DKDP Fig. 7 and 10", capacity, {"student": "resnet14"}),
-        Group("MD Table 1", windows, {}),
+        Group("MD Table 1", windows, MD_KD),
         Group("DKDP Fig. 6", fig6, {}),
     ]
 
@@ -165,6 +165,11 @@ def steps() -> list[Group]:
     return [Group("As many steps as on all data", {**THREE, "loss": kd(0.5)}, {"fraction": 0.1, "budget": "steps"})]
 
 
+def precision() -> list[Group]:
+    """Students of the main study trained in float32, whatever the machine is fast in."""
+    return [Group("In float32", THREE, {"fraction": 0.05, "precision": "float32"})]
+
+
 def nested() -> list[Group]:
     """Teachers of a part of the data that contains the student's, as in DKDP's Theorem 1."""
     shares = values("teacher_fraction", 0.1, 0.3, 1.0)
@@ -205,6 +210,7 @@ STUDIES: dict[str, tuple[Callable[[], list[Group]], str, str]] = {
     "noise": (noise, "laptop", "cifar100_noise"),
     "imbalance": (imbalance, "laptop", "cifar100_imbalance"),
     "cifar10": (cifar10, "laptop", "cifar10_study"),
+    "precision": (precision, "laptop", "cifar100_precision"),
     "nested": (nested, "laptop", "cifar100_nested"),
     "steps": (steps, "laptop", "cifar100_steps"),
     "paper": (paper, "paper", "cifar100_paper"),

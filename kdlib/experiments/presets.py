@@ -39,7 +39,7 @@ PRESETS: dict[str, Preset] = {
     "laptop": Preset(
         {
             "dataset": "cifar100", "student": "resnet20", "teacher": "resnet20", "epochs": 60, "batch_size": 64, "lr": 0.1,
-            "augment": "crop_flip", "augment_seed": 0, "eval_every": 10, "precision": "bfloat16", "teacher_recipe": "epochs=30",
+            "augment": "crop_flip", "augment_seed": 0, "eval_every": 10, "precision": "fast", "teacher_recipe": "epochs=30",
             "score_recipe": "epochs=30",
         },
         (0, 1, 2),

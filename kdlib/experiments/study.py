@@ -17,7 +17,7 @@ from kdlib.experiments.fingerprint import in_effect, needs_teacher, teacher_runs
 from kdlib.experiments.grid import export_rows, sweep_runs
 from kdlib.experiments.groups import STUDIES
 from kdlib.experiments.run import workshop
-from kdlib.experiments.teachers import ship, shipped
+from kdlib.experiments.teachers import ship, shipped, without_precision
 from kdlib.store.artefacts import Store
 from kdlib.training.reference_runs import networks
 from kdlib.utils import paths
@@ -39,9 +39,9 @@ def results(name: str) -> Path:
 
 
 def identity(r: Run) -> str:
-    """What tells a run from others, whatever code made its row and wherever the data lie."""
+    """What tells a run from others, whatever code made its row, in which precision, and wherever the data lie."""
     data = {name: getattr(r, name) for name in ("dataset", "validation", "label_noise", "imbalance")}
-    return json.dumps({**data, **in_effect(r)}, sort_keys=True)
+    return json.dumps({**data, **without_precision(in_effect(r))}, sort_keys=True)
 
 
 def committed(name: str) -> dict[str, dict]:

@@ -37,18 +37,31 @@ def folder() -> Path:
 def shipped(data: Dataset, description: dict) -> Arrays | None:
     """The arrays of the shipped network with this description, as `reference_runs.networks` has them, or None.
 
-    The dataset is known by its name, since copies of it may hold the same images in another order. There are no
-    `curve/*`: a card keeps the accuracy, not the course of training.
+    The dataset is known by its name, since copies of it may hold the same images in another order. A network that was
+    trained in another precision will do where there is none in the wanted one: which one a machine is fast in says
+    nothing of the question asked. There are no `curve/*`: a card keeps the accuracy, not the course of training.
     """
     wanted, place = _identity(description), folder() if folder().is_dir() else paths.given("teachers")
-    for card, about in _cards(place, _stamp(place)):
-        if about["dataset"] == data.name and about["description"] == wanted:
-            weights = load_file(card.with_suffix(".safetensors"))
-            found = {f"w/{name}": array[None] for name, array in weights.items()}
-            measured = {name: np.array([about[name]]) for name in ("test_acc", "seconds", "images")}
-            log.info("the teacher comes from %s", card.name)
-            return {**found, **measured}
+    cards = [(card, about) for card, about in _cards(place, _stamp(place)) if about["dataset"] == data.name]
+    for alike in (lambda described: described, without_precision):
+        for card, about in cards:
+            if alike(about["description"]) == alike(wanted):
+                log.info("the teacher comes from %s", card.name)
+                return _arrays(card, about)
     return None
+
+
+def _arrays(card: Path, about: dict[str, Any]) -> Arrays:
+    weights = load_file(card.with_suffix(".safetensors"))
+    measured = {name: np.array([about[name]]) for name in ("test_acc", "seconds", "images")}
+    return {**{f"w/{name}": array[None] for name, array in weights.items()}, **measured}
+
+
+def without_precision(described: Any) -> Any:
+    """A description without the precision of the trainings that it speaks of."""
+    if not isinstance(described, dict):
+        return described
+    return {name: without_precision(value) for name, value in described.items() if name != "precision"}
 
 
 def ship(name: str, arrays: Arrays, data: Dataset, description: dict, about: dict[str, Any]) -> Path:

@@ -28,6 +28,13 @@ def resolve_device(device: str = "auto") -> torch.device:
 
 
 @functools.cache
+def processor_has_bfloat16() -> bool:
+    """Whether the CPU computes in bfloat16; one that does not imitates it, some ten times slower than float32."""
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+@functools.cache
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next step, once for this process; other systems have nothing to set.
 
