@@ -88,3 +88,9 @@ def by_teacher(rows: pd.DataFrame, alpha: float = 0.5, tau: float = 4.0) -> pd.D
     if rows.empty:
         return pd.DataFrame(columns=columns)
     return points(tidy(rows, dimensions=("teacher", "student")), ("student", "teacher", "fraction"))
+
+
+def untaught(rows: pd.DataFrame, student: str) -> dict[float, float]:
+    """Mean accuracy (percent) of a study's students without a teacher on random samples, by fraction."""
+    plain = rows[(rows.scorer == "random") & (rows.loss == "cross_entropy") & (rows.student == student)]
+    return plain.groupby("fraction").test_acc.mean().to_dict()

@@ -27,6 +27,7 @@ from typing import Any, TextIO
 DELAY = 2.0  # seconds before a line is shown: what is done sooner stays silent
 REFRESH = 0.5  # seconds between two updates of a line in place
 BEAT = 1.0  # seconds after which a line is shown again, with what has changed by itself
+START = 1.0  # seconds before a time left is said
 STILL = 5.0  # seconds after which an unchanged text says for how long it has been true
 FIRST, GROWTH, SELDOM = 5.0, 1.5, 60.0  # a log: seconds to its first line, growth of the pause, longest pause
 
@@ -142,10 +143,11 @@ class TimeLeft:
         self.total, self.done, self.began = total, done, time.monotonic()
 
     def after(self, done: float) -> str:
-        """So many parts are done; empty as long as nothing is known."""
-        if done <= self.done:
+        """So many parts are done; empty in the first second, which says more of the start than of the work."""
+        passed = time.monotonic() - self.began
+        if done <= self.done or passed < START:
             return ""
-        return f", {clock((time.monotonic() - self.began) / (done - self.done) * (self.total - done))} left"
+        return f", {clock(passed / (done - self.done) * (self.total - done))} left"
 
 
 class Epochs:

@@ -79,4 +79,8 @@ def test_students_by_teacher_are_those_of_the_student_that_most_networks_taught(
     found = effects.by_teacher(rows)
     assert dict(zip(found.teacher, found["mean"], strict=True)) == {"resnet8": 40.0, "resnet20": 50.0}
     assert set(found.student) == {"resnet14"} and set(found.n) == {3}
+    plain = rows[rows.student == "resnet14"].assign(loss="cross_entropy")
+    assert effects.untaught(pd.concat([rows, plain]), "resnet14") == {
+        0.1: plain[plain.scorer == "random"].test_acc.mean()
+    }
     assert effects.by_teacher(pd.DataFrame()).empty and effects.taught_by_most(pd.DataFrame()).empty

@@ -67,8 +67,11 @@ def test_effects_without_an_interval_are_points() -> None:
 
 def test_a_study_without_rows_says_so_and_one_with_rows_is_drawn() -> None:
     found = points(student="own", teacher=["small", "large"], fraction=0.1)
-    assert [text.get_text() for text in plots.in_study(found.iloc[:0], SIZES.__getitem__).axes[0].texts] == [
+    assert [text.get_text() for text in plots.in_study(found.iloc[:0], SIZES.__getitem__, {}).axes[0].texts] == [
         "no rows yet"
     ]
-    axis = plots.in_study(found, SIZES.__getitem__).axes[0]
+    axis = plots.in_study(found, SIZES.__getitem__, {0.1: 20.0, 0.7: 60.0}).axes[0]
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == "--" and len(line.get_ydata())] == [
+        20.0
+    ]
     assert [text.get_text() for text in axis.get_xticklabels()] == ["small\n100", "own\n1,000", "large\n10,000"]

@@ -19,7 +19,7 @@ def rows(count: int = 3, **columns: Any) -> pd.DataFrame:
         "selection": "window", "loss": "kd", "alpha": 0.5, "tau": 4.0, "feature_loss": "none", "beta": 1.0, "reshape": "none",
         "weighting": "convex", "budget": "epochs", "label_noise": 0.0, "teacher_seed": 0, "epochs": 60, "score_runs": 1,
         "seconds": 1.0, "device": "cpu", "version": "0.1", "rules": "abc", "student_images": 7,
-        "used_share": 1.0, "eval_every": 1,
+        "used_share": 1.0, "eval_every": 1, "precision": "float32",
     }  # fmt: skip
     table = pd.DataFrame([{**common, "seed": seed, "test_acc": 90.0 + seed} for seed in range(count)])
     return table.assign(**columns)

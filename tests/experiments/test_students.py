@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kdlib import Run, Store, run
 from kdlib.experiments import teachers
+from kdlib.experiments.checks import _warn_of_slow_arithmetic
 from kdlib.experiments.fingerprint import dataset_of, describe, teacher_runs
 from kdlib.experiments.run import (
     check,
@@ -54,6 +56,44 @@ def test_a_shipped_teacher_is_found_before_one_is_trained(
     )
     row = run(r, Store(tmp_path / "store"))
     assert {**without_costs(row)} == {**without_costs(expected)} and row["teacher_images"] == expected["teacher_images"]
+
+
+def test_a_shipped_teacher_of_another_precision_will_do(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which precision a machine is fast in must not decide whether it trains a teacher that lies there already."""
+    r = Run(**SHORT, seed=23)
+    run(r, store)
+    shop = workshop(r, store)
+    arrays, description = networks(teacher_runs(r), shop), shop.describe(teacher_runs(r))
+    monkeypatch.setattr(teachers, "folder", lambda: tmp_path / "teachers")
+    in_bfloat16 = {**description, "recipe": {**description["recipe"], "precision": "bfloat16"}}
+    teachers.ship("in_bfloat16", {**arrays, "test_acc": np.array([11.0])}, shop.data, in_bfloat16, {"commit": "none"})
+    assert teachers.shipped(shop.data, description)["test_acc"] == [11.0]
+    teachers.ship("same", {**arrays, "test_acc": np.array([12.0])}, shop.data, description, {"commit": "none"})
+    assert teachers.shipped(shop.data, description)["test_acc"] == [12.0]
+    other = {**description, "recipe": {**description["recipe"], "lr": 0.5}}
+    assert teachers.shipped(shop.data, other) is None
+
+
+@pytest.mark.parametrize(("there", "precision"), [(True, "bfloat16"), (False, "auto")])
+def test_the_fast_precision_is_that_of_the_processor(
+    there: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdlib.experiments.config.processor_has_bfloat16", lambda: there)
+    assert Run(precision="fast").precision == precision
+
+
+def test_imitated_arithmetic_is_named_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("kdlib.experiments.checks.processor_has_bfloat16", lambda: False)
+    _warn_of_slow_arithmetic.cache_clear()
+    for seed in (0, 1):
+        check(Run(precision="bfloat16", device="cpu", seed=seed))
+    check(Run(device="cpu"))
+    assert [record.message.partition(":")[2].strip() for record in caplog.records] == [
+        "precision=fast takes what it is good at"
+    ]
+    _warn_of_slow_arithmetic.cache_clear()
 
 
 def test_a_list_of_samples_takes_the_place_of_a_selection(store: Store, tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_a_study_goes_on_where_it_was_stopped(project: Path) -> None:
     assert study.status("smoke")[0]["done"] == 4
 
 
+def test_a_study_goes_on_in_another_precision(project: Path) -> None:
+    """Machines differ in what they are fast in; a study is one all the same."""
+    first, *others = study.runs_of("smoke")
+    study.add("smoke", first, {**vars(first), "precision": "bfloat16", "test_acc": 50.0})
+    assert list(study.missing("smoke")) == others
+
+
 def test_rows_stand_in_the_studys_order(project: Path) -> None:
     runs = list(study.runs_of("smoke"))
     for r in reversed(runs):

@@ -84,12 +84,16 @@ def against_size(
     return figure
 
 
-def in_study(found: pd.DataFrame, size: Callable[[str], int]) -> Figure:
-    """`against_size` for the table of `kdlib.analysis.effects.by_teacher`; an empty table gives axes that say so."""
+def in_study(found: pd.DataFrame, size: Callable[[str], int], plain: Mapping[float, float]) -> Figure:
+    """`against_size` for the table of `kdlib.analysis.effects.by_teacher`; an empty table gives axes that say so.
+
+    plain: f -> accuracy (percent) without a teacher, of which those at a fraction of the table are drawn.
+    """
     if not found.empty:
         student = str(found.student.iloc[0])
         names = sorted({student, *found.teacher}, key=size)
-        return against_size(found, {name: size(name) for name in names}, student, [], {})
+        beside = {f: plain[f] for f in plain if f in set(found.fraction)}
+        return against_size(found, {name: size(name) for name in names}, student, [], beside)
     figure, axis = plt.subplots(figsize=(6, 1.6))
     axis.text(0.5, 0.5, "no rows yet", transform=axis.transAxes, ha="center", color="#666666")
     axis.set(xticks=[], yticks=[], xlabel="the teacher and its parameters (count)", ylabel=ACCURACY)

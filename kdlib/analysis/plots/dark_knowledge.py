@@ -86,7 +86,9 @@ def tree_and_confusions(tree: NDArray, counts: NDArray, classes: Sequence[str]) 
     right.set_xticks(range(len(names)), names, fontsize=7)
     right.set_yticks(range(len(names)), names, fontsize=7)
     right.grid(False)
-    right.set(xlabel="predicted class (label)", ylabel="true class (label)")
+    right.set(xlabel="predicted class (label)")
+    right.set_ylabel("true class (label)", labelpad=1)
+    figure.set_layout_engine("constrained", wspace=0.08)  # the tree's labels end where the other axis' name begins
     figure.colorbar(image, ax=right, label="confusions (count)", shrink=0.8)
     return figure
 
