@@ -19,6 +19,7 @@ from kdlib.models.layers import kaiming_fan_out
 from kdlib.utils import progress
 from kdlib.utils.devices import torch_seed
 from kdlib.utils.errors import choose
+from kdlib.utils.files import write_whole
 
 TORCHVISION = (
     "resnet18",
@@ -144,10 +145,7 @@ def weights_identity(weights: str) -> str:
 def save_weights(model: nn.Module, name: str, num_classes: int, file: Path) -> None:
     """Write a network's weights and buffers to a .safetensors file that `build` and `read_weights` read."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.partial")
-    safetensors.torch.save_file(tensors, part, {"network": name, "classes": str(num_classes)})
-    part.replace(file)
+    write_whole(file, safetensors.torch.save(tensors, {"network": name, "classes": str(num_classes)}))
 
 
 def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:

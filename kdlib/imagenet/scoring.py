@@ -21,6 +21,7 @@ from kdlib.imagenet.loading import loader, pixels, readable, shard
 from kdlib.losses.reshape import row_std
 from kdlib.scorers.errors import difficulty, el2n
 from kdlib.utils import progress
+from kdlib.utils.files import write_whole
 
 SCORING_BATCH = 128  # images of a forward pass; no score depends on it but for rounding
 
@@ -108,12 +109,10 @@ def _own_shard(
 
 def write_scores(rows: pd.DataFrame, file: Path, about: dict[str, Any]) -> None:
     """The CSV and, beside it as `<file>.json`, what it is of: `about`, the checksum of the data, what was skipped."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.partial")
-    rows.to_csv(part, index=False)
-    card = {**about, **rows.attrs, "table": hashlib.sha256(part.read_bytes()).hexdigest()}
-    card_of(file).write_text(json.dumps(card, indent=1) + "\n")
-    part.replace(file)
+    content = rows.to_csv(index=False).encode()
+    card = {**about, **rows.attrs, "table": hashlib.sha256(content).hexdigest()}
+    write_whole(card_of(file), json.dumps(card, indent=1) + "\n")
+    write_whole(file, content)
 
 
 def card_of(file: Path) -> Path:

@@ -15,6 +15,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from kdlib.imagenet.decoding import DECODE_ERRORS, decode_draft, reason
 from kdlib.utils import progress
+from kdlib.utils.files import write_whole
 
 CHECKSUMS = "SHA256SUMS"
 """Below the copy's folder: one line for each finished file, in the format of `sha256sum --check`."""
@@ -51,7 +52,7 @@ def shrink(source: Path, target: Path, *, side: int = 256, quality: int = 90, wo
         raise ValueError(f"there is no image below {source}")
     finished = {name: sha for name, sha in read_checksums(target).items() if (target / name).is_file()}
     todo = [name for name in names if name not in finished]
-    _write(target / CHECKSUMS, "".join(f"{sha}  {name}\n" for name, sha in finished.items()).encode())
+    write_whole(target / CHECKSUMS, "".join(f"{sha}  {name}\n" for name, sha in finished.items()))
     unreadable = dict(_copies(source, target, todo, side, quality, workers))
     there = [name for name in names if name not in unreadable]
     before, after = (sum((folder / name).stat().st_size for name in there) for folder in (source, target))
@@ -78,7 +79,7 @@ def _copies(
             content = shrunk(content, side, quality)
         except DECODE_ERRORS as problem:
             return "", reason(problem)
-        _write(target / name, content)
+        write_whole(target / name, content, sync=False)  # the checksums tell what a power cut has damaged
         return hashlib.sha256(content).hexdigest(), ""
 
     # Pillow works outside the interpreter's lock, so threads are enough
@@ -94,14 +95,6 @@ def _copies(
                 else:
                     sums.write(f"{digest}  {name}\n")
             sums.flush()
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file that is there as a whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.partial")
-    part.write_bytes(content)
-    part.replace(file)
 
 
 def shrunk(content: bytes, side: int, quality: int = 90) -> bytes:

@@ -12,19 +12,21 @@ from pathlib import Path
 NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
-def write_whole(path: Path, payload: bytes | str) -> None:
+def write_whole(path: Path, payload: bytes | str, *, sync: bool = True) -> None:
     """Write the file so that a reader, a crash or a power cut sees all of it or none of it; text as UTF-8.
 
-    A file that is there is replaced, a symbolic link by a file of its own (what it pointed to stays as it is).
+    A file that is there is replaced, a symbolic link by a file of its own (what it pointed to stays as it is). Without
+    `sync` nothing waits for the disk, and a power cut may damage the file: for very many files that have checksums.
     """
-    part = _written(path, payload)
+    part = _written(path, payload, sync)
     try:
         os.replace(part, path)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
-    _sync_folder(path.parent)
+    if sync:
+        _sync_folder(path.parent)
 
 
 def publish(path: Path, payload: bytes | str) -> bool:
@@ -47,15 +49,16 @@ def publish(path: Path, payload: bytes | str) -> bool:
     return True
 
 
-def _written(path: Path, payload: bytes | str) -> Path:
-    """A temporary file beside `path` with the payload in it, on the disk for certain."""
+def _written(path: Path, payload: bytes | str, sync: bool = True) -> Path:
+    """A temporary file beside `path` with the payload in it, with `sync` on the disk for certain."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with open(part, "xb") as file:
             file.write(payload.encode() if isinstance(payload, str) else payload)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
     except BaseException:
         with suppress(OSError):
             part.unlink()
