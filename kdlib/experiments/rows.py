@@ -6,17 +6,18 @@ import importlib.util
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kdlib.store.artefacts import export_rows as _export
 from kdlib.store.serialisation import plain
 from kdlib.utils import paths
 from kdlib.utils.errors import choose
-from kdlib.utils.files import check_target
+from kdlib.utils.files import check_target, write_whole
 
 OUTCOMES = ("test_acc", "test_acc_best", "teacher_acc", "kept", "status")
 AS_TRAINED = ("device", "precision")
@@ -56,15 +57,33 @@ def _results(name: str | Path, folder: Path | None = None) -> Path:
     return path if path.suffix or path.parent != Path() else (folder or paths.data() / "results") / f"{name}.jsonl"
 
 
-def _as_csv(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_csv(path, index=False)
+def _as_csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False)
 
 
-def _as_parquet(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_parquet(path, index=False)
+def _as_parquet(frame: pd.DataFrame) -> bytes:
+    """The content of a Parquet file; ValueError for a column of several kinds of values, which it cannot hold."""
+    try:
+        return frame.to_parquet(None, index=False)
+    except (ValueError, TypeError) as problem:  # as pyarrow's own errors are
+        said = " ".join(map(str, problem.args))
+        raise ValueError(f"Parquet cannot hold these rows ({said}); choose .jsonl") from problem
 
 
-WRITERS: dict[str, Any] = {".jsonl": None, ".csv": _as_csv, ".parquet": _as_parquet}
+def _from_parquet(path: Path) -> pd.DataFrame:
+    """The rows as they were written: lists, such as milestones, are lists again and not arrays."""
+    frame = pd.read_parquet(path)
+    for name in frame.columns[frame.dtypes == "object"]:
+        values = [value.tolist() if isinstance(value, np.ndarray) else value for value in frame[name]]
+        frame[name] = pd.Series(values, frame.index, dtype=object)
+    return frame
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame], bytes | str] | None] = {
+    ".jsonl": None,
+    ".csv": _as_csv,
+    ".parquet": _as_parquet,
+}
 
 
 def check_output(name: str | Path) -> None:
@@ -77,19 +96,19 @@ def check_output(name: str | Path) -> None:
 def _form(path: Path, what: str) -> Any:
     """What writes the form that the suffix names; ValueError for an unknown one, and where its library is missing."""
     writer = choose(f"suffix of {what}", path.suffix, WRITERS)
-    if path.suffix == ".parquet" and not any(map(importlib.util.find_spec, ("pyarrow", "fastparquet"))):
-        raise ValueError(f"{path}: Parquet needs pyarrow; choose .csv or .jsonl, or install it: pip install pyarrow")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ValueError(f"{path}: Parquet needs pyarrow; choose .csv or .jsonl, or: pip install 'kdlib[parquet]'")
     return writer
 
 
 def export_rows(rows: pd.DataFrame | Iterable[dict], name: str | Path) -> Path:
     """Write rows to `data/results/NAME.jsonl`, or to a path in the form of its suffix (see WRITERS); returns the path."""
     path = _results(name)
-    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
     if writer := _form(path, "an output file"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer(pd.DataFrame(records), path)
+        check_target(path)
+        write_whole(path, writer(rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))))
     else:
+        records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
         _export(({str(column): value for column, value in row.items()} for row in records), path)
     return path
 
@@ -104,5 +123,5 @@ def load_rows(name: str | Path) -> pd.DataFrame:
         there = ", ".join(sorted(other.stem for other in path.parent.glob("*.jsonl"))) or "none"
         raise FileNotFoundError(f"no rows at {path}; results in that folder: {there}")
     if _form(path, "a file of rows"):
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        return pd.read_csv(path) if path.suffix == ".csv" else _from_parquet(path)
     return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines() if line.strip()])

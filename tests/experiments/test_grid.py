@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from kdlib.experiments import grid, sweep_report
-from kdlib.experiments.grid import SweepError, export_rows, load_rows, points
+from kdlib.experiments.grid import SweepError, points
 from kdlib.store.artefacts import MARKER, Store, StoreError, key
 from kdlib.utils import progress
 from tests import tiny_experiment
@@ -255,19 +255,3 @@ def test_what_is_missing_of_dask_is_named(tmp_path, monkeypatch, missing, messag
 def test_a_table_begins_with_what_varied_and_what_came_out(tmp_path):
     table = tiny(tmp_path / "s", {"seed": [0, 1], "mood": ["well"]})
     assert list(table)[:3] == ["seed", "mood", "status"] and "width" in table
-
-
-def test_rows_go_into_a_new_folder_and_parquet_says_what_it_needs(tmp_path, monkeypatch):
-    table = tiny(tmp_path / "s")
-    assert len(pd.read_csv(export_rows(table, tmp_path / "new" / "folder" / "rows.csv"))) == len(table)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="Parquet needs pyarrow; choose .csv or .jsonl, or install it"):
-        grid.check_output(tmp_path / "rows.parquet")
-
-
-def test_rows_to_a_file_and_back(tmp_path):
-    table = tiny(tmp_path / "s", {"mood": ["diverges", "well"]})
-    path = export_rows(table, tmp_path / "rows.jsonl")
-    pd.testing.assert_frame_equal(load_rows(path), table)
-    with pytest.raises(FileNotFoundError, match="results in that folder: rows"):
-        load_rows(tmp_path / "other.jsonl")
