@@ -20,7 +20,7 @@ from kdlib.training import recipe
 from kdlib.training.signals import Recording
 from kdlib.utils.calls import call_text, check_options, options_of, options_text, split_call, split_options
 from kdlib.utils.devices import check_device_name, processor_has_bfloat16
-from kdlib.utils.errors import choose
+from kdlib.utils.errors import choose, names_nearest
 
 __all__ = [
     "PRESETS",
@@ -44,6 +44,7 @@ STANDARD = recipe.Recipe()  # whose defaults are those of a run
 FAST = "fast"  # the precision that a run replaces by one of the recipe's, the fastest on this machine
 
 
+@names_nearest
 @dataclass(frozen=True)
 class Run:
     """One experiment: a student, trained on the kept part of a dataset, with or without a teacher.
@@ -54,7 +55,7 @@ class Run:
     for what `teacher_recipe` and `score_recipe` set, for example `teacher_recipe="epochs=200, lr=0.01"` (or a dict).
 
     Raises ValueError for unknown names (with the nearest valid one), wrong types, values out of range, and options that
-    contradict each other or would be ignored.
+    contradict each other or would be ignored; TypeError for an unknown field (with the nearest one).
     """
 
     dataset: str = option("digits", "digits, diabetes, cifar10, cifar100, svhn, or folder:PATH")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -151,8 +153,13 @@ def test_what_cannot_work_is_refused_before_the_teacher_is_trained(fields: dict,
 
 
 def test_an_unknown_knob_raises() -> None:
-    with pytest.raises(TypeError, match="fractoin"):
-        Run(fractoin=0.5)  # type: ignore[call-arg]
+    for make in (Run, functools.partial(dataclasses.replace, Run(seed=1))):
+        with pytest.raises(TypeError, match="unknown field of Run 'fractoin'; did you mean 'fraction'") as error:
+            make(fractoin=0.5)
+        assert "\n" not in str(error.value) and error.value.__suppress_context__, "one line, and one traceback"
+    with pytest.raises(TypeError, match="positional arguments"):
+        Run(*range(99))  # other mistakes stay Python's
+    assert list(inspect.signature(Run).parameters) == [f.name for f in dataclasses.fields(Run)]
 
 
 def test_a_dict_is_as_good_as_a_run(store: Store) -> None:
