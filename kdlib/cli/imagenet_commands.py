@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -214,8 +215,9 @@ def _shrink(args: list[str]) -> int:
 
 def _cost(args: list[str]) -> int:
     flags = parse(CostOptions, args, "imagenet cost")
-    files = [Path(flags.folder, name) for name in list(image_names(Path(flags.folder)))[:500]] if flags.folder else []
     with usage(), progress.working("timing this machine"):
+        names = islice(image_names(Path(flags.folder)), 500) if flags.folder else ()
+        files = [Path(flags.folder, name) for name in names]
         measured = measure(
             flags.student, flags.teacher, image_size=flags.image_size, seconds=flags.seconds, files=files,
         )  # fmt: skip

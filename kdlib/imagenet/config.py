@@ -131,7 +131,10 @@ class Machine:
     compile: bool = setting(False, "torch.compile the networks")
     eval_every: int = setting(1, "epochs between accuracies; the last epoch always has one")
     checkpoint_steps: int = setting(1000, "steps between checkpoints; the end of an epoch always has one")
-    log_seconds: float = setting(5.0, "seconds between progress lines")
+    log_seconds: float | None = setting(
+        None,
+        "plain lines of progress, and TensorBoard's scalars, every so many seconds; None: one line, scalars every 5",
+    )
     lost_after: float = setting(50.0, "seconds after which a process that does not answer counts as lost")
     tensorboard: str = setting("", "folder for TensorBoard's scalars; needs the extra kdlib[tensorboard]")
 

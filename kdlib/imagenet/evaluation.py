@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from kdlib.imagenet.distributed import World
 from kdlib.imagenet.loading import pixels, readable
+from kdlib.utils import progress
 
 
 class Accuracy(NamedTuple):
@@ -34,12 +35,18 @@ def evaluate(model: nn.Module, batches: DataLoader, place: World, *, bfloat16: b
     was_training = model.training
     model.eval()
     place.align_buffers(model)
-    for batch in readable(batches):
-        with torch.autocast(place.device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            logits = model(pixels(batch, place)).float()
-        labels, weight = batch.label.to(place.device), batch.weight.to(place.device)
-        found = [(weight * hits(logits, labels, k)).sum() for k in (1, 5)]
-        counts += torch.stack([*found, weight.sum(), (1 - weight).sum()]).double()
+    seen, total = 0, len(batches.dataset)  # type: ignore[arg-type]
+    with progress.line() as line:
+        left = progress.TimeLeft(total)
+        for batch in readable(batches):
+            with torch.autocast(place.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+                logits = model(pixels(batch, place)).float()
+            labels, weight = batch.label.to(place.device), batch.weight.to(place.device)
+            found = [(weight * hits(logits, labels, k)).sum() for k in (1, 5)]
+            counts += torch.stack([*found, weight.sum(), (1 - weight).sum()]).double()
+            seen = min(seen + len(batch.id) * place.size, total)
+            if line.due():
+                line.say(f"evaluating: {seen:,} of {total:,} images{left.after(seen)}")
     model.train(was_training)
     top1, top5, images, skipped = place.sum(counts).tolist()
     if not images:

@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from kdlib.imagenet.decoding import DECODE_ERRORS, DECODERS, reason, resized_side
-from kdlib.utils import seeds
+from kdlib.utils import progress, seeds
 from kdlib.utils.devices import torch_seed
 
 # Channel statistics of ImageNet's training images, which torchvision's weights were trained with.
@@ -48,8 +48,9 @@ class Split:
     def listing(self) -> str:
         """SHA-256 of all names and sizes in bytes: the identity of the folder that needs no reading of the images."""
         digest = hashlib.sha256()
-        for name in self.names.tolist():
-            digest.update(name + b"\0%d\n" % (self.folder / name.decode()).stat().st_size)
+        with progress.working(f"looking at {len(self):,} files of {self.folder.name}"):
+            for name in self.names.tolist():
+                digest.update(name + b"\0%d\n" % (self.folder / name.decode()).stat().st_size)
         return digest.hexdigest()
 
 

@@ -24,7 +24,7 @@ from kdlib.imagenet.subsets import class_std, kept_ids
 from kdlib.imagenet.trainer import Checkpoints, EpochLoss, State, Trainer, frozen
 from kdlib.losses import cross_entropy, logit_loss
 from kdlib.training.recipe import precision_used
-from kdlib.utils import seeds
+from kdlib.utils import progress, seeds
 
 NO_TEACHER = {"teacher_acc": None, "teacher_top5": None}
 EVALUATION_BATCH = 128  # images of a forward pass; no accuracy depends on it but for rounding
@@ -47,7 +47,8 @@ class Folders:
 
     def read(self) -> tuple[Split, Split]:
         """Both splits; ValueError where they do not fit together."""
-        return read_splits(Path(self.root).expanduser(), self.train, self.val)
+        with progress.working(f"reading the folders of {self.root}"):
+            return read_splits(Path(self.root).expanduser(), self.train, self.val)
 
 
 def train(

@@ -47,15 +47,17 @@ def shrink(source: Path, target: Path, *, side: int = 256, quality: int = 90, wo
     if target.is_relative_to(source) or source.is_relative_to(target):
         raise ValueError(f"{target} and {source} must not lie in one another")
     target.mkdir(parents=True, exist_ok=True)
-    names = sorted(image_names(source))
+    with progress.working(f"looking for images below {source}"):
+        names = sorted(image_names(source))
+        finished = {name: sha for name, sha in read_checksums(target).items() if (target / name).is_file()}
     if not names:
         raise ValueError(f"there is no image below {source}")
-    finished = {name: sha for name, sha in read_checksums(target).items() if (target / name).is_file()}
     todo = [name for name in names if name not in finished]
     write_whole(target / CHECKSUMS, "".join(f"{sha}  {name}\n" for name, sha in finished.items()))
     unreadable = dict(_copies(source, target, todo, side, quality, workers))
     there = [name for name in names if name not in unreadable]
-    before, after = (sum((folder / name).stat().st_size for name in there) for folder in (source, target))
+    with progress.working("adding up the sizes"):
+        before, after = (sum((folder / name).stat().st_size for name in there) for folder in (source, target))
     return Shrunk(len(there), len(todo) - len(unreadable), before, after, unreadable)
 
 

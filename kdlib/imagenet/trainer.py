@@ -22,6 +22,7 @@ from kdlib.imagenet.progress import Progress
 from kdlib.training.recipe import OPTIMISERS, Recipe, precision_used
 from kdlib.utils import seeds
 from kdlib.utils.devices import compiled
+from kdlib.utils.progress import lasting
 
 # student logits (B, K), teacher logits or None, labels (B,), nominal epoch -> nats (B,)
 EpochLoss = Callable[[Tensor, "Tensor | None", Tensor, float], Tensor]
@@ -185,7 +186,7 @@ class Trainer:
             for index, reason in zip(part.id.tolist(), part.reason, strict=True):
                 if reason and index not in self.told:
                     self.told.add(index)
-                    print(f"skipped {self.train.dataset.split.name(index)}: {reason}", flush=True)
+                    lasting(f"skipped {self.train.dataset.split.name(index)}: {reason}")
 
     # -- sums, accuracies, checkpoints
 
@@ -244,7 +245,7 @@ class Trainer:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         if self.place.first:
-            print(f"going on from step {self.state.step} of epoch {self.state.epoch + 1}", flush=True)
+            lasting(f"going on from step {self.state.step} of epoch {self.state.epoch + 1}")
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

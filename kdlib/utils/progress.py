@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +29,7 @@ REFRESH = 0.5  # seconds between two updates of a line in place
 BEAT = 1.0  # seconds after which a line is shown again, with what has changed by itself
 START = 1.0  # seconds before a time left is said
 STILL = 5.0  # seconds after which an unchanged text says for how long it has been true
+ERASED = "\r\x1b[K"  # to a terminal: the line is empty
 FIRST, GROWTH, SELDOM = 5.0, 1.5, 60.0  # a log: seconds to its first line, growth of the pause, longest pause
 
 Show = Callable[[str, bool], None]  # a text, and whether it is a milestone
@@ -113,6 +114,16 @@ def detail(text: Words) -> None:
     """The text of work that goes on elsewhere, such as in worker processes, behind the innermost line."""
     if (innermost := _innermost.get()) is not None:
         innermost.detail(text)
+
+
+def lasting(text: str) -> None:
+    """A line on stdout that stays, such as an epoch's accuracy; a terminal's line of progress makes room for it."""
+    innermost = _innermost.get()
+    with innermost.outermost.lock if innermost else nullcontext():
+        if sys.stderr is not None and sys.stderr.isatty():
+            sys.stderr.write(ERASED)
+            sys.stderr.flush()
+        print(text, flush=True)
 
 
 @contextmanager
@@ -247,7 +258,7 @@ class Terminal(InPlace):
 
     def write(self, text: str) -> None:
         width = os.get_terminal_size(self.out.fileno()).columns or 80
-        self.out.write("\r\x1b[K" + text[: width - 1])
+        self.out.write(ERASED + text[: width - 1])
         self.out.flush()
 
 

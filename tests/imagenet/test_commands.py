@@ -18,11 +18,10 @@ from kdlib.cli.imagenet_commands import ACTIONS, ScoreOptions, TrainOptions, wit
 from kdlib.experiments.config import Run
 from kdlib.imagenet.config import RECIPES, Machine, Settings
 from kdlib.imagenet.networks import read_weights
-from kdlib.imagenet.progress import Progress, clock, scalar_writer
 from kdlib.imagenet.shrinking import read_checksums
 from kdlib.store.artefacts import Store
 from tests.imagenet.folder import TRAIN, UNREADABLE, VAL
-from tests.imagenet.jobs import ALONE, run_processes
+from tests.imagenet.jobs import run_processes
 
 SHORT = ["--student", "tiny", "--epochs", "2", "--batch-size", "16", "--image-size", "32", "--device", "cpu"]
 
@@ -164,34 +163,3 @@ def test_the_readmes_commands_are_understood() -> None:
         args = shlex.split(rest)
         options = TrainOptions if action == "train" else ScoreOptions
         parse(with_settings(options, args), args, f"imagenet {action}")
-
-
-# -- progress
-
-
-def test_progress_lines_have_the_time_left(capsys: pytest.CaptureFixture) -> None:
-    machine = Machine(log_seconds=0)
-    with Progress(2, 4, machine, ALONE, 0) as progress:
-        for step in range(1, 4):
-            progress(0, step, 16 * step, torch.tensor([8.0, 4.0]), 0.1)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 and lines[0].startswith("epoch 1/2 step 2/4 loss 2.000 rate 0.1 ")
-    assert "images/s" in lines[0] and lines[0].endswith("left")
-    assert clock(7985) == "2:13:05"
-
-
-def test_scalars_go_to_tensorboard(root: Path, tmp_path: Path) -> None:
-    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    more = ["--loss", "cross_entropy", "--tensorboard", str(tmp_path / "scalars"), "--log-seconds", "0"]
-    assert main(train_args(root, tmp_path / "store", *more)) == 0
-    events = accumulators.EventAccumulator(str(tmp_path / "scalars"))
-    events.Reload()
-    (row,) = Store(tmp_path / "store").rows()
-    assert events.Scalars("val/top1")[-1].value == pytest.approx(row["test_acc"])
-    assert len(events.Scalars("train/loss")) > 10
-
-
-def test_without_tensorboard_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ValueError, match=r"pip install 'kdlib\[tensorboard\]'"):
-        scalar_writer("anywhere")

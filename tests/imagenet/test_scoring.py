@@ -52,11 +52,13 @@ def test_columns_are_the_formulas_of_the_papers(root: Path, weights: str) -> Non
 
 def test_scoring_says_how_far_it_is(root: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "REFRESH", 0.0)
+    monkeypatch.setattr(progress, "START", 0.0)
     settings, said = dataclasses.replace(SMALL, teacher="tiny", teacher_weights=weights), []
     with progress.shown_by(lambda text, milestone: said.append(text)):
         about = score_folder(settings, Folders(str(root)), QUIET, ALONE, tmp_path / "scores.csv")
     count = f"{about['images']:,}"
-    assert said[-1] == f"scoring: {count} of {count} images, 0:00:00 left"
+    assert f"scoring: {count} of {count} images, 0:00:00 left" in said
+    assert said[0] == f"reading the folders of {root}" and said[-1] == f"looking at {count} files of train"
 
 
 def test_the_table_and_its_card(root: Path, weights: str, tmp_path: Path) -> None:

@@ -52,12 +52,14 @@ def test_the_checksums_are_those_of_the_usual_tool(copy: tuple[Path, shrinking.S
 
 def test_shrinking_says_how_far_it_is(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "REFRESH", 0.0)
+    monkeypatch.setattr(progress, "START", 0.0)
     monkeypatch.setattr(shrinking, "BLOCK", 50)
     said: list[str] = []
     with progress.shown_by(lambda text, milestone: said.append(text)):
         shrink(root, tmp_path / "copy", side=48, workers=1)
     whole = f"{TRAIN + VAL:,} images"
-    assert said[0] == f"shrinking: 0 of {whole}" and said[1].startswith(f"shrinking: 50 of {whole}, 0:00:")
+    assert said[0] == f"looking for images below {root}" and said[-1] == "adding up the sizes"
+    assert said[1] == f"shrinking: 0 of {whole}" and said[2].startswith(f"shrinking: 50 of {whole}, 0:00:")
 
 
 def test_a_stopped_copy_goes_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
