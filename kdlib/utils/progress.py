@@ -263,7 +263,11 @@ class Terminal(InPlace):
 
 
 class Kernel(InPlace):
-    """An output of a notebook's cell."""
+    """An output of a notebook's cell.
+
+    In the end it is empty and takes no room, but a notebook that is saved by hand keeps it: Jupyter's messages can change an
+    output or clear a cell of all that it has printed, and take no single output away. `course.notebooks.clean` does.
+    """
 
     handle: Any = None
 

@@ -235,6 +235,13 @@ def test_clean():
     assert [c.id for c in clean.cells] == [c.id for c in notebooks.read(FIXTURES / "good.ipynb").cells]
 
 
+def test_clean_drops_the_line_of_progress_that_a_notebook_saved_by_hand_keeps():
+    line = nbformat.v4.new_output("display_data", data={"text/plain": ""})
+    said = [nbformat.v4.new_output("stream", text=text) for text in ("before\n", "after\n")]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[said[0], line, said[1]])])
+    assert [output.text for output in notebooks.clean(nb).cells[0].outputs] == ["before\nafter\n"]
+
+
 def test_clean_keeps_what_says_in_words_what_a_picture_shows():
     metadata = {"image/png": {"alt": "a curve", "width": 3}, "needs_background": "light"}
     output = nbformat.v4.new_output("display_data", data={"text/plain": "<Figure>"}, metadata=metadata)
