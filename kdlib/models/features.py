@@ -46,5 +46,5 @@ class Network(nn.Module):
 
 
 def parameters_count(model: nn.Module) -> int:
-    """Number of learnable values: the capacity that the papers compare teachers and students by."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    """Number of learnable values, frozen ones too: the capacity that the papers compare teachers and students by."""
+    return sum(p.numel() for p in model.parameters())

@@ -93,7 +93,9 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 @pytest.mark.parametrize("case", PARAMETERS, ids=lambda case: case[0])
 def test_parameter_counts_of_known_networks(case: tuple[str, int, int]) -> None:
     name, classes, side = case
-    assert parameters_count(build(name, classes, 3, side)) == PARAMETERS[case]
+    network = build(name, classes, 3, side)
+    assert parameters_count(network) == PARAMETERS[case]
+    assert parameters_count(network.requires_grad_(False)) == PARAMETERS[case], "an exported network is frozen"
 
 
 @pytest.mark.parametrize(
