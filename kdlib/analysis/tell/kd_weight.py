@@ -102,7 +102,8 @@ def rules(found: Mapping[str, Fitted]) -> str:
         said.append(f"with the {name} it {way}")
     ends = ["alpha at the smallest f", "alpha at the largest f"]
     header = ["teacher", *ends, "tilt [95% interval]", "best constant", "rule minus constant (points)"]
-    return f"{SEEN}Does alpha change along the fitted rule? {_upper(listed(said))}. On the accuracies that it was fitted to:\n\n{table(header, rows)}"
+    way = f"Does alpha change along the fitted rule? {_upper(listed(said))}."
+    return f"{SEEN}{way} On the accuracies that it was fitted to:\n\n{table(header, rows)}"
 
 
 def held_out(leads: Mapping[str, pd.DataFrame], promised: Mapping[str, float]) -> str:
