@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 from pathlib import Path
 
 import grimp
@@ -37,6 +38,12 @@ def test_no_folder_imports_from_one_above_it(graph: grimp.ImportGraph, place: in
     for above in LAYERS[place + 1 :]:
         chains = graph.find_shortest_chains(f"kdlib.{LAYERS[place]}", f"kdlib.{above}", as_packages=True)
         assert not chains, f"{LAYERS[place]} imports from {above}: {sorted(chains)[0]}"
+
+
+def test_no_modules_import_each_other_in_a_circle(graph: grimp.ImportGraph) -> None:
+    """Imports for type hints alone count, too."""
+    below = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(list(graphlib.TopologicalSorter(below).static_order())) == len(below)
 
 
 def test_importing_the_package_imports_nothing(graph: grimp.ImportGraph) -> None:

@@ -68,7 +68,7 @@ def committed() -> dict[str, dict[str, pd.DataFrame]]:
     for _, rows in studies.measured(studies.files()):
         first = rows.iloc[0]
         name = f"{first.dataset}, {first.student}, {first.epochs} epochs"
-        if first.dataset in known:
+        if first.dataset in known and not studies.former(rows):
             name += f" ({len(found) + 1})" if name in found else ""
             found[name] = {**dict.fromkeys(claims.CLAIMS, rows), **claims.recorded(rows)}
     return found

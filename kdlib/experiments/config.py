@@ -19,7 +19,7 @@ from kdlib.selection import SELECTIONS, selection
 from kdlib.training import recipe
 from kdlib.training.signals import Recording
 from kdlib.utils.calls import call_text, check_options, options_of, options_text, split_call, split_options
-from kdlib.utils.devices import processor_has_bfloat16
+from kdlib.utils.devices import check_device_name, processor_has_bfloat16
 from kdlib.utils.errors import choose
 
 __all__ = [
@@ -129,7 +129,7 @@ class Run:
         for name in ("student", "teacher", *(("score_model",) if self.score_model else ())):
             models.check_name(getattr(self, name), name)
         self.recipe()
-        _check_device(self.device)
+        check_device_name(self.device)
         for name in ("teacher_recipe", "score_recipe"):
             object.__setattr__(self, name, _recipe_text(name, getattr(self, name)))
         _check_together(self)
@@ -275,12 +275,6 @@ def _check_range(name: str, value: float | None, low: float, high: float) -> Non
     if not inside:
         left = "(" if name in OPEN_BELOW else "["
         raise ValueError(f"{name} must lie in {left}{low:g}, {high:g}], got {value:g}")
-
-
-def _check_device(device: str) -> None:
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
-        raise ValueError(f"device must be auto, cpu, cuda, or cuda:N such as cuda:1, got {device!r}")
 
 
 def _check_together(r: Run) -> None:

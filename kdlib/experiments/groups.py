@@ -210,7 +210,7 @@ STUDIES: dict[str, tuple[Callable[[], list[Group]], str, str]] = {
     "noise": (noise, "laptop", "cifar100_noise"),
     "imbalance": (imbalance, "laptop", "cifar100_imbalance"),
     "cifar10": (cifar10, "laptop", "cifar10_study"),
-    "precision": (precision, "laptop", "cifar100_precision"),
+    "precision": (precision, "laptop", "controls/cifar100_precision"),
     "nested": (nested, "laptop", "cifar100_nested"),
     "steps": (steps, "laptop", "cifar100_steps"),
     "paper": (paper, "paper", "cifar100_paper"),

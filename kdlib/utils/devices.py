@@ -13,6 +13,13 @@ from contextlib import contextmanager
 import torch
 
 
+def check_device_name(device: str) -> None:
+    """ValueError for a name that no machine has."""
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise ValueError(f"device must be auto, cpu, cuda, or cuda:N such as cuda:1, got {device!r}")
+
+
 def resolve_device(device: str = "auto") -> torch.device:
     """ "auto": the GPU if there is a usable one, else the CPU (with a message when one is there but unusable)."""
     if device != "auto":

@@ -12,8 +12,9 @@ import pytest
 from kdlib.__main__ import main
 from kdlib.analysis import claims, effects
 from kdlib.analysis.loss_effects import differences_to_kd
-from kdlib.analysis.statistics import gain_points, tidy
+from kdlib.analysis.statistics import gain_points, interval, tidy
 from kdlib.experiments import study
+from kdlib.experiments.grid import load_rows
 from kdlib.experiments.groups import STUDIES
 from kdlib.store.artefacts import Store
 
@@ -87,6 +88,16 @@ def test_a_study_goes_on_in_another_precision(project: Path) -> None:
     first, *others = study.runs_of("smoke")
     study.add("smoke", first, {**vars(first), "precision": "bfloat16", "test_acc": 50.0})
     assert list(study.missing("smoke")) == others
+
+
+def test_the_precision_makes_no_difference_beyond_that_of_seeds() -> None:
+    """The ground on which rows of machines with and without bfloat16 make one table: the same students in both."""
+    key = ["scorer", "fraction", "loss", "alpha", "seed", "teacher_seed"]
+    low, exact = load_rows("cifar100_study"), load_rows(study.results("precision"))
+    pairs = exact.merge(low[low.precision == "bfloat16"], on=key, suffixes=("", "_low"))
+    assert set(pairs.precision) == {"float32"} and len(pairs) == len(exact) >= 3
+    difference = interval(pairs.test_acc - pairs.test_acc_low)
+    assert abs(difference.mean) < difference.half and abs(difference.mean) < 1.0
 
 
 def test_rows_stand_in_the_studys_order(project: Path) -> None:

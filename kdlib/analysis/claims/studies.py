@@ -46,6 +46,11 @@ def measured(
             yield f"{first.get('dataset', '')} ({file.name}; {recipe})", study
 
 
+def former(rows: pd.DataFrame) -> bool:
+    """Rows of the code before its protocols were mended: an exercise shows them, and nothing is judged by them."""
+    return "rules" in rows and bool((rows["rules"] == "before").all())
+
+
 def judged(found: Mapping[str, pd.DataFrame]) -> dict[str, list[Verdict]]:
     """The verdicts on every claim, by the study's name; without any study those that need no rows."""
     return {name: all_verdicts(rows, tables=recorded(rows)) for name, rows in (found or {"": pd.DataFrame()}).items()}

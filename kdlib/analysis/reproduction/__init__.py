@@ -7,8 +7,8 @@ is drawn. An entry without runs says what it needs instead.
 from __future__ import annotations
 
 from kdlib.analysis.reproduction import dkdp, medium
-from kdlib.analysis.reproduction.figure import PaperFigure
-from kdlib.analysis.reproduction.plan import Drawn, Plan, plan
+from kdlib.analysis.reproduction.figure import Drawn, PaperFigure
+from kdlib.analysis.reproduction.plan import Plan, plan
 from kdlib.analysis.reproduction.settings import Setting, setting
 from kdlib.utils.errors import choose
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from sklearn.metrics import mutual_info_score
 
 from kdlib.analysis import boundaries
 from kdlib.analysis.plots import boundaries as plots
-from kdlib.analysis.reproduction.figure import PaperFigure, by_name
+from kdlib.analysis.reproduction.figure import Drawn, PaperFigure, by_name
 from kdlib.analysis.reproduction.samples import KEPT
 from kdlib.analysis.reproduction.settings import Place, Setting
 from kdlib.analysis.tell.boundaries import QUANTITIES
@@ -33,9 +33,6 @@ from kdlib.experiments.run import kept_samples, load_student, load_teacher
 from kdlib.losses import LOSSES
 from kdlib.store.artefacts import Arrays, Store
 from kdlib.training.evaluate import accuracy, embeddings, predict
-
-if TYPE_CHECKING:
-    from kdlib.analysis.reproduction.plan import Drawn
 
 WINDOWS = ("easy", "medium", "hard")
 KD: Fields = {"loss": "kd", "alpha": 0.9, "tau": 4.0, "fraction": 0.3}  # f is that of the paper's Fig. 3

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.figure import Figure
 
 from kdlib.analysis.plots import reproduction as plots
+from kdlib.analysis.reproduction.figure import Drawn
 from kdlib.analysis.reproduction.settings import size
-
-if TYPE_CHECKING:
-    from kdlib.analysis.reproduction.plan import Drawn
 
 
 def lines(drawn: Drawn) -> Figure:

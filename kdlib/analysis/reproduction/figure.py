@@ -11,11 +11,10 @@ import pandas as pd
 from kdlib.analysis.reproduction.settings import Place, Setting
 from kdlib.experiments.config import Run
 from kdlib.experiments.groups import Group
+from kdlib.store.artefacts import Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from kdlib.analysis.reproduction.plan import Drawn
 
 PAPERS = {"dkdp": "dkdp", "md": "medium"}  # prefix of a figure's name -> the paper's name in data/paper
 
@@ -28,6 +27,17 @@ def no_place(record: Mapping[str, Any]) -> Place | None:
 def no_reference(line: str) -> str | None:
     """For figures whose lines are not compared with one of them."""
     return None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a figure is drawn from: its runs that have a row, and the table of their accuracies."""
+
+    figure: PaperFigure
+    setting: Setting
+    runs: Mapping[Run, tuple[Place, ...]]
+    table: pd.DataFrame
+    store: Store
 
 
 @dataclass(frozen=True)

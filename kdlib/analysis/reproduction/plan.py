@@ -11,7 +11,7 @@ import pandas as pd
 
 from kdlib.analysis.reproduction import boundaries
 from kdlib.analysis.reproduction.costs import Cost, at_hand, cost_of
-from kdlib.analysis.reproduction.figure import PaperFigure
+from kdlib.analysis.reproduction.figure import Drawn, PaperFigure
 from kdlib.analysis.reproduction.settings import NO_TEACHER, Place, Setting, teacher_of
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import describe
@@ -23,17 +23,6 @@ from kdlib.store.artefacts import Store
 
 COLUMNS = ["panel", "line", "x", "seed", "teacher_id", "value"]
 THE_TEACHER = "the teacher itself"
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What a figure is drawn from: its runs that have a row, and the table of their accuracies."""
-
-    figure: PaperFigure
-    setting: Setting
-    runs: Mapping[Run, tuple[Place, ...]]
-    table: pd.DataFrame
-    store: Store
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from kdlib.analysis.plots import reproduction as plots
 from kdlib.analysis.plots.accuracy import predictions
+from kdlib.analysis.reproduction.figure import Drawn
 from kdlib.analysis.reproduction.settings import Place, Setting
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import dataset_of, needs_teacher
@@ -23,9 +23,6 @@ from kdlib.experiments.samples import sample_scores
 from kdlib.losses import RESHAPES, class_std
 from kdlib.losses.reshape import row_std
 from kdlib.training.evaluate import predict
-
-if TYPE_CHECKING:
-    from kdlib.analysis.reproduction.plan import Drawn
 
 KEPT: Fields = {"keep_student": True}
 GROUPS = ("easy", "medium", "hard")

@@ -41,7 +41,7 @@ class Shown:
 
 def front() -> dict[str, Any]:
     """The variables of the front page's template, all but the lessons."""
-    found = {name: rows for name, rows in studies.measured(studies.files()) if not _former(rows)}
+    found = {name: rows for name, rows in studies.measured(studies.files()) if not studies.former(rows)}
     judged = studies.judged(found)
     board = front_page.lines(judged)
     letters = {
@@ -59,11 +59,6 @@ def front() -> dict[str, Any]:
         "studies": [(letter, name) for name, letter in letters.items()],
         "open_claims": _open(named),
     }
-
-
-def _former(rows: pd.DataFrame) -> bool:
-    """Rows of the code before its protocols were mended; lessons show them as what they are, and nothing is judged by them."""
-    return "rules" in rows and bool((rows["rules"] == "before").all())
 
 
 def _row(line: front_page.Line, letters: Mapping[str, str]) -> dict[str, str]:
