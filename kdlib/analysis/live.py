@@ -6,6 +6,7 @@ These functions return widgets. A notebook shows them while it runs; its clean f
 from __future__ import annotations
 
 import ipywidgets as widgets
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -19,5 +20,7 @@ def table(found: pd.DataFrame, title: str = "") -> widgets.HTML:
 
 
 def figure(drawn: Figure) -> widgets.Image:
-    """A figure as a picture."""
-    return widgets.Image(value=small_png(drawn), format="png")
+    """A figure as a picture; the figure is closed, so that the notebook does not draw and keep it by itself."""
+    shown = widgets.Image(value=small_png(drawn), format="png")
+    plt.close(drawn)
+    return shown

@@ -50,7 +50,7 @@ OVERVIEW: dict[str, tuple[str, str]] = {
         "10_planes",
     ),
     "11_random_or_medium": (
-        "The papers disagree: head to head, with paired seeds and two teachers.",
+        "The papers disagree. We compare random with medium samples, with paired seeds and two kinds of teacher.",
         "11_head_to_head",
     ),
     "12_noise_and_imbalance": (
@@ -70,7 +70,7 @@ OVERVIEW: dict[str, tuple[str, str]] = {
         "15_costs",
     ),
     "16_which_claims_hold": (
-        "All claims of both papers on our rows: verdict, effect, rule and power.",
+        "What our rows say about every claim of both papers: the verdict, its effect, its rule and its power.",
         "16_scoreboard",
     ),
 }

@@ -18,7 +18,7 @@ def test_a_table_is_shown_with_its_title() -> None:
 def test_a_figure_is_a_picture() -> None:
     figure, _ = plt.subplots()
     assert bytes(live.figure(figure).value).startswith(b"\x89PNG")
-    plt.close(figure)
+    assert not plt.get_fignums(), "an open figure would be drawn, and kept, at the end of the cell"
 
 
 def test_the_kept_notebook_has_neither() -> None:

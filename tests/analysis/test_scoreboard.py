@@ -185,5 +185,5 @@ def test_power_and_rates_are_percentages() -> None:
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in figure.axes[0].lines])
     assert np.nanmax(values) > 50 and len(figure.axes[0].lines) == len(designs)
     rates = plots.rates({"a": ([1, 2], [3, 4]), "b": ([1, 2], [5, 6])}, "x", "y (%)")
-    assert [text.get_text() for text in rates.axes[0].get_legend().get_texts()] == ["a", "b", "5%"]
+    assert [text.get_text() for text in rates.legends[0].get_texts()] == ["a", "b", "5%"]
     plt.close("all")

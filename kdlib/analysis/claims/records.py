@@ -88,7 +88,7 @@ def theorem(rows: pd.DataFrame, claim: Claim, example: Counterexample | None = N
     found = example or known_counterexample()
     ratios = _random_problems()
     share, average = (float(np.mean(ratios[name] > 1)) for name in ("ratio", "average"))
-    exact = f"squared bias {found.large_teacher} with the larger teacher, {found.small_teacher} without"
+    exact = f"squared bias {found.large_teacher} with the larger teacher, {found.small_teacher} with the smaller"
     notes = (
         f"{exact}: X = {found.X.tolist()}, the first {found.n_kept} columns kept, theta* = {found.theta.tolist()}, "
         f"alpha = {found.alpha}, lambda = {found.lam}",

@@ -225,6 +225,9 @@ def predictions(image: NDArray, soft: Mapping[str, NDArray], classes: Sequence[s
         axis.set_yticks(range(len(shown)), [classes[c] for c in shown] if axis is axes[1] else [], fontsize=7)
         axis.invert_yaxis()
         axis.set(xlim=(0, 100), xlabel="soft target (%)")
+        ends = axis.set_xticks([0, 50, 100], ["0", "50", "100"])
+        ends[0].label1.set_horizontalalignment("left")  # away from the neighbouring panel's
+        ends[-1].label1.set_horizontalalignment("right")
         axis.set_title(name, fontsize=9)
     axes[1].set_ylabel("class (label)")
     return figure

@@ -87,7 +87,10 @@ def regression_scores(found: Mapping[str, tuple[Interval, Interval]], level: flo
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set_xlim(left=floor - 3)
-    axis.set(xlabel=r"variance explained on the test set, 100 $R^2$ (%)", ylabel="score whose samples are kept")
+    beyond = f"; < below {floor:g}" if any(part.mean < floor for pair in found.values() for part in pair) else ""
+    axis.set(
+        xlabel=rf"variance explained on the test set, 100 $R^2$ (%{beyond})", ylabel="score whose samples are kept"
+    )
     axis.legend(fontsize=8)
     return figure
 

@@ -81,7 +81,7 @@ def tree_and_confusions(tree: NDArray, counts: NDArray, classes: Sequence[str]) 
     left.grid(False)
     left.tick_params(axis="y", labelsize=8)
     leaves = drawn["leaves"][::-1]  # from top to bottom, as the tree is drawn
-    image = right.imshow(counts[np.ix_(leaves, leaves)], cmap="Blues")
+    image = right.imshow(counts[np.ix_(leaves, leaves)], cmap="Blues", aspect="auto")
     names = [classes[k] for k in leaves]
     right.set_xticks(range(len(names)), names, fontsize=7)
     right.set_yticks(range(len(names)), names, fontsize=7)

@@ -2,7 +2,8 @@
 
 The arrow keys move between radio buttons of one group, and a style sheet shows the frame of the one that is chosen,
 so the same output works in a notebook, on the site and in any other page. JupyterLab drops style sheets from a notebook
-that it does not trust yet; there the first frame stands alone, since the others are also hidden by their own attribute.
+that it does not trust yet; there the first frame stands alone, since the others are also hidden by their own attribute,
+and below the buttons, since the frames have a block of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image
 from kdlib.analysis.plots.alt import describe
 
 MOST_BYTES = 2**20  # of one slider, as the course allows
+JOINED = "&#8288;"  # a word joiner: no line ends between a button and its value
 
 
 def frame(figure: Figure, colours: int) -> str:
@@ -42,19 +44,20 @@ def slider(
         figure, text = draw(value), html.escape(f"{name} = {value:g}")
         buttons.append(
             f'<input type="radio" name="{group}" id="{group}-{k}"{" checked" if k == start else ""} '
-            f'aria-label="{text}"><label for="{group}-{k}">{value:g}</label>'
+            f'aria-label="{text}">{JOINED}<label for="{group}-{k}">{value:g}</label>'
         )
         hidden = "" if k == start else ' style="display:none"'
         told = f"{text}: {html.escape(describe(figure))}"
         pictures.append(f'<img class="{group}-{k}" alt="{told}"{hidden} src="{frame(figure, colours)}">')
-        rules.append(f".{group} #{group}-{k}:checked ~ .{group}-{k}")
+        rules.append(f".{group} #{group}-{k}:checked ~ div .{group}-{k}")
         plt.close(figure)
     style = (
         f"<style>.{group} img {{ display: none !important; max-width: 100% }} "
         f"{', '.join(rules)} {{ display: block !important }} "
         f".{group} label {{ margin-right: .4em }}</style>"
     )
-    page = f'{style}<div class="{group}">{html.escape(name)}: {"".join(buttons)}{"".join(pictures)}</div>'
+    choice = f"{html.escape(name)}: {' '.join(buttons)}"
+    page = f'{style}<div class="{group}">{choice}<div>{"".join(pictures)}</div></div>'
     if len(page) > MOST_BYTES:
         raise ValueError(f"the frames take {len(page)} bytes, more than {MOST_BYTES}; draw fewer or with fewer colours")
     return page

@@ -57,7 +57,7 @@ def similarities(matrices: Mapping[str, NDArray], labels: ArrayLike) -> Figure:
             axis.axvline(edge, color="white", lw=0.4)
         axis.grid(False)
         axis.set_title(name, fontsize=9)
-        axis.set_xlabel("sample (sorted by class)")
+        axis.set_xlabel("sample, by class")
     axes[0, 0].set_ylabel("sample (sorted by class)")
     figure.colorbar(drawn, ax=axes[0], label="similarity (row of length 1)", shrink=0.8)
     return figure
@@ -117,6 +117,7 @@ def added(panels: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str]
             axis.text(0.5, 0.5, "no rows yet", transform=axis.transAxes, ha="center", color="#666666")
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("difference (points)")
+        axis.tick_params(axis="x", labelsize=8)
         axis.set_xscale("symlog", linthresh=5, linscale=2)
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.xaxis.set_minor_locator(NullLocator())

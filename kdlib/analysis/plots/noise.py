@@ -30,7 +30,7 @@ def learning(curves: Mapping[str, ArrayLike], after: float) -> Figure:
         axis.plot(np.arange(len(shares)) + 1, shares, color=tone, ls=style, lw=1.6, label=name)
     axis.axhline(100 * after, color=GREY, ls=":", lw=1.2, label="chance")
     axis.set(xlabel="epoch (count)", ylabel="share of their samples (%)", ylim=(0, 103))
-    axis.legend(fontsize=8)
+    figure.legend(fontsize=8, ncols=2, loc="outside upper center")  # the curves take all of the panel
     return figure
 
 

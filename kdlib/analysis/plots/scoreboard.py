@@ -64,7 +64,7 @@ def rates(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], xlabel: str, ylabel
     if limit:
         axis.axhline(LIMIT, color=GREY, ls="--", lw=1.2, label=f"{LIMIT:g}%")
     axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(-3, 103))
-    axis.legend(fontsize=8)
+    figure.legend(fontsize=8, ncols=3, loc="outside upper center")  # in the panel it would lie on the dashed line
     return figure
 
 

@@ -221,6 +221,9 @@ def agreement(ranks: NDArray, shared: NDArray, names: Sequence[str], fraction: f
         hidden = np.triu(np.ones_like(lower, dtype=bool), 1)
         shown = {"mask": hidden, "annot": True, "fmt": form, "cmap": "cividis", "square": True, "cbar": False}
         sns.heatmap(lower, ax=axis, vmin=0, vmax=top, xticklabels=words[:-1], yticklabels=words[1:], **shown)
+        for text in axis.texts:  # seaborn's white on middle tones is hard to read
+            red, green, blue, _ = plt.colormaps["cividis"](float(text.get_text()) / top)
+            text.set_color("black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.4 else "white")
         axis.set_title(title, fontsize=9)
         axis.grid(False)
         axis.tick_params(axis="x", rotation=40)

@@ -113,7 +113,7 @@ def verdict(found: Verdict) -> str:
     """One paragraph about one claim: its text, the verdict, the numbers, the runs, the rule and what was left out."""
     claim = specifications()[found.claim]
     left_out = f" Left out: {'; '.join(found.left_out)}." if found.left_out else ""
-    notes = f" {'; '.join(found.notes)}." if found.notes else ""
+    notes = f" Note: {'; '.join(found.notes)}." if found.notes else ""
     return (
         f"**{found.claim}**, {claim.claim}: **{found.reading}**. {found.numbers}; {found.runs}. "
         f"Rule: {found.rule or claim.holds_if}.{left_out}{notes}"

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from kdlib.analysis.statistics import Interval, interval
-from kdlib.analysis.tell import FALLS, RISES, SEEN, change, direction, level, listed, number
+from kdlib.analysis.tell import FALLS, RISES, SAME, SEEN, change, direction, level, listed, number
 from kdlib.analysis.tell import table as as_table
 
 
@@ -88,8 +88,9 @@ def against_own(found: pd.DataFrame, student: str, sizes: Mapping[str, int]) -> 
 
 def effects(found: Mapping[str, Interval], unit: str = "points") -> str:
     """One sentence for each effect: name -> interval."""
-    lines = [f"- {change(f'{name}: accuracy', value, unit)}" for name, value in found.items()]
-    return f"{SEEN}\n\n" + "\n".join(lines)
+    named = {name: name if direction(value) == SAME else f"{name}: accuracy" for name, value in found.items()}
+    lines = [f"- {change(named[name], value, unit)}" for name, value in found.items()]
+    return f"{SEEN}Changes of accuracy:\n\n" + "\n".join(lines)
 
 
 def worth(found: Mapping[str, pd.DataFrame]) -> str:

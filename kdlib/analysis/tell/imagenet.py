@@ -155,7 +155,7 @@ def two_processes(found: Mapping[str, Any]) -> str:
     word = (
         "which says nothing about the engine, since others were using these cores"
         if busy
-        else "on a machine that was free"
+        else "on a machine whose load did not exceed its cores"
     )
     return (
         f"Measured ({found['when']}, {found['cores']} cores, load {low:.1f} to {high:.1f} before the turns): two processes "

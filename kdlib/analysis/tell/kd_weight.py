@@ -16,6 +16,8 @@ from kdlib.analysis.plots.accuracy import named
 from kdlib.analysis.statistics import Interval, interval, intervals
 from kdlib.analysis.tell import FALLS, FEW, RISES, SEEN, change, direction, listed, number, table, trend
 
+SIDES = {"above": RISES, "below": FALLS}
+
 
 def first_look(gaps: Mapping[str, pd.DataFrame], accuracies: Mapping[str, float], alphas: tuple[float, float]) -> str:
     """Two KD weights at the smallest and the largest f: teacher -> fraction, mean, half, n of high minus low alpha."""
@@ -70,7 +72,7 @@ def slopes(found: Mapping[str, pd.DataFrame], contrasts: Mapping[str, Interval])
     """The slope in alpha at each f, and its interaction with log10 f, for each teacher."""
     said = []
     for name, line in found.items():
-        said.append(trend(f"With more weight on the {name}, accuracy", "f", intervals(line, ("fraction",))))
+        said.append(trend(f"Accuracy with more weight on the {name}", "f", intervals(line, ("fraction",))))
         said.append(change("From f to ten times f, its slope", contrasts[name]))
     return f"{SEEN}{' '.join(said)} {_eq3(contrasts)}"
 
@@ -90,14 +92,18 @@ def rules(found: Mapping[str, Fitted]) -> str:
     rows, said = [], []
     for name, fitted in found.items():
         tilt, low, high = fitted.tilt()
-        ends = [f"{alpha:g} at f = {f:.0%}" for f, alpha in zip(fitted.rule.fractions, fitted.rule.ends, strict=True)]
+        at_ends = [
+            f"{alpha:g} at f = {f:.0%}" for f, alpha in zip(fitted.rule.fractions, fitted.rule.ends, strict=True)
+        ]
         rows.append(
-            [name, *ends, f"{tilt:+.2f} [{low:+.2f}, {high:+.2f}]", f"{fitted.constant:g}", f"{fitted.gain:+.2f}"]
+            [name, *at_ends, f"{tilt:+.2f} [{low:+.2f}, {high:+.2f}]", f"{fitted.constant:g}", f"{fitted.gain:+.2f}"]
         )
-        way = "falls" if high < 0 else "rises" if low > 0 else "is not seen to tilt"
+        way = "falls" if high < 0 else "rises" if low > 0 else "is not seen to change"
         said.append(f"with the {name} it {way}")
-    header = ["teacher", "alpha", "alpha", "tilt [95% interval]", "best constant", "rule minus constant (points)"]
-    return f"{SEEN}The fitted rule: {listed(said)}. On the accuracies that it was fitted to:\n\n{table(header, rows)}"
+    ends = ["alpha at the smallest f", "alpha at the largest f"]
+    header = ["teacher", *ends, "tilt [95% interval]", "best constant", "rule minus constant (points)"]
+    way = f"Does alpha change along the fitted rule? {_upper(listed(said))}."
+    return f"{SEEN}{way} On the accuracies that it was fitted to:\n\n{table(header, rows)}"
 
 
 def held_out(leads: Mapping[str, pd.DataFrame], promised: Mapping[str, float]) -> str:
@@ -121,7 +127,7 @@ def held_out(leads: Mapping[str, pd.DataFrame], promised: Mapping[str, float]) -
 def temperatures(found: Mapping[float, pd.DataFrame], first: float) -> str:
     """Differences to the first temperature: f -> tau, mean, half, n."""
     said = [
-        trend(f"At f = {f:.0%}, against tau = {first:g}, accuracy", "tau", intervals(part[part.tau != first], ("tau",)))
+        trend(f"Accuracy at f = {f:.0%}, against tau = {first:g}", "tau", intervals(part[part.tau != first], ("tau",)))
         for f, part in found.items()
     ]
     return f"{SEEN}{' '.join(said)}"
@@ -130,7 +136,9 @@ def temperatures(found: Mapping[float, pd.DataFrame], first: float) -> str:
 def softness(entropy: Mapping[float, float], classes: int) -> str:
     """The teacher's mean entropy (nats) over the kept samples at each temperature, beside that of a uniform answer."""
     rows = [[f"{tau:g}", f"{value:.2f}", f"{np.exp(value):.1f}"] for tau, value in entropy.items()]
-    text = f"Mean entropy of the soft targets; as if so many classes were equally likely (of {classes}):"
+    text = (
+        f"Mean entropy of the soft targets, and the number of equally likely classes (of {classes}) that have as much:"
+    )
     return f"{SEEN}{text}\n\n{table(['tau', 'entropy (nats)', 'classes'], rows)}"
 
 
@@ -161,7 +169,17 @@ def adaptive(paper: pd.DataFrame, ours: Mapping[float, Interval]) -> str:
     rows.append(["ours, digits", *(number(ours[f], 2) for f in fractions)])
     mean = paper[paper.fraction.isin(fractions)].difference
     below = f"Of the paper's {len(mean)} differences {(mean < 0).sum()} are below 0."
-    ways = {way: [f"{f:.0%}" for f in fractions if direction(ours[f]) == way] for way in (RISES, FALLS)}
-    told = [listed(ways[way]) or "none" for way in (RISES, FALLS)]
-    own = f"Ours, where the interval leaves out zero: above 0 at f = {told[0]}, below 0 at f = {told[1]}."
-    return f"{SEEN}{below} {own}\n\n{table(['pair', *(f'f = {f:.0%}' for f in fractions)], rows)}"
+    return f"{SEEN}{below} {_own_differences(ours)}\n\n{table(['pair', *(f'f = {f:.0%}' for f in fractions)], rows)}"
+
+
+def _own_differences(ours: Mapping[float, Interval]) -> str:
+    """One sentence: at which f our differences lie above and below zero, or that none does."""
+    ways = {side: [f"{f:.0%}" for f in sorted(ours) if direction(ours[f]) == way] for side, way in SIDES.items()}
+    told = [f"{side} 0 at f = {listed(at)}" for side, at in ways.items() if at]
+    if not told:
+        return "Of ours, no interval leaves out zero."
+    return f"Ours, where the interval leaves out zero, are {listed(told)}."
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -128,8 +128,8 @@ def imbalance(rows: Mapping[str, ArrayLike], steps: Sequence[tuple[str, str]], f
     by_name = {name: np.asarray(values) for name, values in rows.items()}
     rare = {name: np.asarray(values) for name, values in few.items()}
     lines = [
-        f"- {comparison(a, b, interval(by_name[a] - by_name[b]))} On the rarest classes alone: "
-        f"{change('recall', interval(rare[a] - rare[b]))}"
+        f"- {comparison(a, b, interval(by_name[a] - by_name[b]))} "
+        f"{change('Recall of the rarest classes', interval(rare[a] - rare[b]))}"
         for a, b in steps
     ]
     levels = listed([f"{name} {level(interval(values))}" for name, values in rare.items()])

@@ -107,7 +107,7 @@ def reliability(halves: Mapping[str, Mapping[int, ArrayLike]]) -> str:
         f" Averaging raises it for {helped} of {len(ends)} scorers, at one more training each time." if most > 1 else ""
     )
     size = f", from one run in each group to {most}" if most > 1 else ", with one run in each group"
-    least = f"Noisiest from a single run: {NAMES.get(noisiest, noisiest)}."
+    least = f"From a single run, {NAMES.get(noisiest, noisiest)} is the noisiest."
     return f"{SEEN}Mean rank correlation{size}: {listed(said)}.{more} {least}"
 
 
@@ -149,7 +149,7 @@ def label_noise(
         else "Every run learns every sample, so that the two rules for forgetting agree."
     )
     return (
-        f"{SEEN}{base_rate:.1f}% of all labels are wrong (dashed). Among the hardest {few:.0%} it is: {listed(said)} "
+        f"{SEEN}{base_rate:.1f}% of all labels are wrong (dashed). Among the hardest {few:.0%} the share is: {listed(said)} "
         f"(n = {len(noisy)}, 95% interval). In EL2N's medium window: {percent(middle['el2n'])}. {never}"
     )
 

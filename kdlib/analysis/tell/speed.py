@@ -102,7 +102,8 @@ def rounding(found: Mapping[str, tuple[float, float]]) -> str:
 
 def equivalence(lines: Sequence[str]) -> str:
     """The committed comparison of accuracies, line by line."""
-    return "Measured, accuracies beside the conventional loop's:\n\n" + "\n".join(f"- {line}" for line in lines)
+    shown = "\n".join(f"- {line}" for line in lines).replace("+-", "±")
+    return f"Measured, accuracies beside the conventional loop's:\n\n{shown}"
 
 
 def side_by_side(rows: pd.DataFrame) -> str:

@@ -85,7 +85,7 @@ def test_a_copy_may_pay_or_not(copy: float, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "words"), [([0.2], "on a machine that was free"), ([9.0], "says nothing about the engine")]
+    ("load", "words"), [([0.2], "load did not exceed its cores"), ([9.0], "says nothing about the engine")]
 )
 def test_a_ratio_from_a_busy_machine_is_called_one(load: list[float], words: str) -> None:
     found = {"load": load, "cores": 2, "ratio": 1.8, "ratio_without_waiting": 1.76, "target": 1.7, "when": "today"}

@@ -37,7 +37,7 @@ def test_rules_say_falls_only_where_the_interval_of_the_tilt_does() -> None:
         "flat": kd_weight.fit_rule(made_up(lambda f, a: 70.0, noise=1.0), np.random.default_rng(0)),
     }
     text = tell.rules(fits)
-    assert "with the steep it falls" in text and "with the flat it is not seen to tilt" in text
+    assert "With the steep it falls" in text and "with the flat it is not seen to change" in text
 
 
 def leads(mean: float) -> pd.DataFrame:
@@ -85,7 +85,10 @@ def test_adaptive_counts_the_paper_s_signs_and_ours() -> None:
         }
     )
     text = tell.adaptive(paper, {0.4: Interval(1.0, 0.5, 5), 0.5: Interval(0.0, 0.5, 5)})
-    assert "Of the paper's 2 differences 1 are below 0" in text and "above 0 at f = 40%, below 0 at f = none" in text
+    assert "Of the paper's 2 differences 1 are below 0" in text and "leaves out zero, are above 0 at f = 40%." in text
+    assert "no interval leaves out zero" in tell.adaptive(
+        paper, {0.4: Interval(0.1, 0.5, 5), 0.5: Interval(0.0, 0.5, 5)}
+    )
 
 
 def test_epochs_give_the_range_of_the_change() -> None:

@@ -88,7 +88,7 @@ def test_imbalance_tells_mean_and_rare_classes_apart() -> None:
     rows = {"KD": [90.0, 91.0, 92.1], "no KD": [80.0, 81.0, 82.0]}
     few = {"KD": [40.0, 41.0, 42.0], "no KD": [50.0, 51.2, 52.0]}
     text = tell.imbalance(rows, [("KD", "no KD")], few)
-    assert "KD lies above no KD by 10.0" in text and "recall falls by 10.1" in text
+    assert "KD lies above no KD by 10.0" in text and "Recall of the rarest classes falls by 10.1" in text
 
 
 def test_kept_of_the_rare() -> None:

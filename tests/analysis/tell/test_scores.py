@@ -53,7 +53,7 @@ def test_agreement_names_the_pairs_at_the_ends() -> None:
 @pytest.mark.parametrize(("late", "helped"), [(0.9, "2 of 2"), (0.1, "1 of 2")])
 def test_reliability_counts_who_is_helped(late: float, helped: str) -> None:
     text = tell.reliability({"el2n": {1: [0.5], 2: [late]}, "aum": {1: [0.4], 2: [0.6]}})
-    assert f"raises it for {helped}" in text and text.endswith("single run: AUM.")
+    assert f"raises it for {helped}" in text and text.endswith("a single run, AUM is the noisiest.")
 
 
 def test_reliability_of_two_runs_claims_no_trend() -> None:
