@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from kdlib.analysis.claims import Effect
@@ -63,6 +64,8 @@ def rates(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], xlabel: str, ylabel
         axis.plot(x, y, symbol + "-", ms=4, lw=1.4, color=tone, label=name)
     if limit:
         axis.axhline(LIMIT, color=GREY, ls="--", lw=1.2, label=f"{LIMIT:g}%")
+    if all(float(value).is_integer() for x, _ in curves.values() for value in np.ravel(x)):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(-3, 103))
     figure.legend(fontsize=8, ncols=3, loc="outside upper center")  # in the panel it would lie on the dashed line
     return figure

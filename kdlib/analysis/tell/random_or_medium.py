@@ -36,8 +36,15 @@ def sentences(claims: Sequence[str]) -> str:
         claim = specification(name)
         where = f"{claim.paper}, {claim.where}"
         compared = listed([named(pruning.split("/")[-1]) for pruning in claim.prunings])
-        rows.append([f"**{name}**", claim.claim, where, claim.fractions, compared])
+        rows.append([f"**{name}**", claim.claim, where, fractions(claim.fractions), compared])
     return as_table(["claim", "in words", "source", "f", "samples compared"], rows)
+
+
+def fractions(text: str) -> str:
+    """The fractions of a claim in words: "<=0.4" -> "up to 40%", "0.3|0.7|*" -> "30%, 70% and others"."""
+    if text.startswith("<="):
+        return f"up to {float(text[2:]):.0%}"
+    return listed(["others" if part == "*" else f"{float(part):.0%}" for part in text.split("|")])
 
 
 def pairs(random: NDArray, medium: NDArray, unpaired: Interval, p: float) -> str:

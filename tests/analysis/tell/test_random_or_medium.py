@@ -24,7 +24,8 @@ def test_one_pair_may_go_either_way(random: float, medium: float, words: str) ->
 
 def test_sentences_come_from_the_list_of_claims() -> None:
     text = tell.sentences(("D3", "M1"))
-    assert "| **D3** |" in text and "Tables 7-9" in text and "0.3\\|0.4\\|0.5\\|0.7" in text
+    assert "| **D3** |" in text and "Tables 7-9" in text and "| up to 40% |" in text and "30%, 40%, 50% and 70%" in text
+    assert tell.fractions("0.1|*") == "10% and others"
 
 
 def test_pairs_compare_both_intervals() -> None:
