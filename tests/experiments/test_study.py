@@ -130,7 +130,7 @@ def test_rows_of_other_code_stay_committed_and_name_it(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", sorted((Path(__file__).parents[2] / "data" / "results").glob("*.jsonl")), ids=lambda file: file.stem
+    "file", sorted((Path(__file__).parents[2] / "data" / "results").rglob("*.jsonl")), ids=lambda file: file.stem
 )
 def test_every_committed_row_names_the_code_that_made_it(file: Path) -> None:
     rows = [json.loads(line) for line in file.read_text().splitlines()]
