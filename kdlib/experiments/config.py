@@ -19,8 +19,9 @@ from kdlib.selection import SELECTIONS, selection
 from kdlib.training import recipe
 from kdlib.training.signals import Recording
 from kdlib.utils.calls import call_text, check_options, options_of, options_text, split_call, split_options
+from kdlib.utils.construction import names_nearest
 from kdlib.utils.devices import check_device_name, processor_has_bfloat16
-from kdlib.utils.errors import choose, names_nearest
+from kdlib.utils.errors import choose
 
 __all__ = [
     "PRESETS",

@@ -78,8 +78,9 @@ def study_rows() -> pd.DataFrame:
 def test_the_rows_of_a_whole_study_give_its_own_difference() -> None:
     rows = tables.studies(study_rows())[0]
     assert set(rows.student) == {"resnet20"}
-    found = contrasts.of_study(rows, "medium", "random", 0.5)
-    assert {0.05, 0.1, 0.3, 0.5, 0.7} == set(found.fraction) and found["mean"].round(6).eq(2.0).all()
+    for alpha, fractions in ((0.5, {0.05, 0.1, 0.3}), (0.9, {0.3, 0.5, 0.7})):  # the two papers' weights
+        found = contrasts.of_study(rows, "medium", "random", alpha)
+        assert set(found.fraction) == fractions and found["mean"].round(6).eq(2.0).all()
     assert contrasts.of_study(rows, "medium", "random", 0.123).empty
 
 

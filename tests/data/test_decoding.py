@@ -100,6 +100,7 @@ def test_processes_that_decode_at_once_do_not_disturb_each_other(pictures: Path,
 
 def test_decoding_says_how_far_it_is(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "REFRESH", 0.0)
+    monkeypatch.setattr(progress, "START", 0.0)
     said: list[str] = []
     with progress.shown_by(lambda text, milestone: said.append(text)):
         decoding.decode(sorted(pictures.rglob("*.png")), None, "folder:x")
