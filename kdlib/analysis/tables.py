@@ -21,7 +21,7 @@ from kdlib.experiments.config import Run
 NEEDED = ("scorer", "centre", "loss", "alpha", "fraction", "seed", "test_acc")
 ACCURACIES = ("test_acc", "test_acc_best", "teacher_acc", "train_loss")
 REPORTS = {*ACCURACIES, "kept", "steps", "status", "seconds", "device", "version", "rules", "used_share", "message"}
-# On the accuracy of the last epoch; of the precision `data/results/controls` shows it.
+# On the accuracy of the last epoch; for the precision, no difference is detected in `data/results/controls`.
 WITHOUT_EFFECT = {"cache_logits", "compile", "eval_every", "keep_student", "precision"}
 DIMENSIONS = ("pruning", "fraction", "alpha", "seed", "teacher_id")
 NAMED_BY_DIMENSIONS = {"scorer", "centre", "selection", "fraction", "alpha", "seed", "teacher_seed", *DIMENSIONS}
