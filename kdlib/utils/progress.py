@@ -28,6 +28,7 @@ DELAY = 2.0  # seconds before a line is shown: what is done sooner stays silent
 REFRESH = 0.5  # seconds between two updates of a line in place
 BEAT = 1.0  # seconds after which a line is shown again, with what has changed by itself
 START = 1.0  # seconds before a time left is said
+LEAST = 0.001  # share of the work that must be done before: processes may take long to start
 STILL = 5.0  # seconds after which an unchanged text says for how long it has been true
 ERASED = "\r\x1b[K"  # to a terminal: the line is empty
 FIRST, GROWTH, SELDOM = 5.0, 1.5, 60.0  # a log: seconds to its first line, growth of the pause, longest pause
@@ -154,9 +155,9 @@ class TimeLeft:
         self.total, self.done, self.began = total, done, time.monotonic()
 
     def after(self, done: float) -> str:
-        """So many parts are done; empty in the first second, which says more of the start than of the work."""
+        """So many parts are done; empty at first, when the time passed says more of the start than of the work."""
         passed = time.monotonic() - self.began
-        if done <= self.done or passed < START:
+        if done - self.done < LEAST * self.total or done <= self.done or passed < START:
             return ""
         return f", {clock(passed / (done - self.done) * (self.total - done))} left"
 

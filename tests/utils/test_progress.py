@@ -234,3 +234,10 @@ def test_other_threads_have_no_line() -> None:
         thread.start()
         thread.join()
     assert found == [None]
+
+
+def test_a_slow_start_says_nothing_of_the_time_left(clock: list[float]) -> None:
+    left = progress.TimeLeft(60_000)
+    clock[0] = 8.0
+    assert left.after(1) == "", "one image after eight seconds of starting processes would make five days"
+    assert left.after(600) == ", 0:13:12 left"

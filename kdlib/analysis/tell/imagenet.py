@@ -33,7 +33,7 @@ def tiny_run(rows: pd.DataFrame) -> str:
     ]
     header = ["training", "kept images", "steps", "images seen", "top-1 (%)", "top-5 (%)", "seed"]
     students = rows[rows.fraction < 1].set_index("loss")
-    gap = students.test_acc["kd"] - students.test_acc["cross_entropy"]
+    gap = _gap(students.test_acc["kd"], students.test_acc["cross_entropy"])
     return (
         f"{as_table(header, cells)}\n\n{SEEN}Of these two students, the one with KD is {abs(gap):.1f} points "
         f"{'above' if gap > 0 else 'below'} the one without, and {_against(students.test_acc['kd'], rows)}. With one "
@@ -42,8 +42,13 @@ def tiny_run(rows: pd.DataFrame) -> str:
     )
 
 
+def _gap(first: float, second: float) -> float:
+    """The difference of two accuracies as the table prints them."""
+    return round(first, 1) - round(second, 1)
+
+
 def _against(student: float, rows: pd.DataFrame) -> str:
-    gap = student - rows[rows.fraction == 1].test_acc.iloc[0]
+    gap = _gap(student, rows[rows.fraction == 1].test_acc.iloc[0])
     return f"{abs(gap):.1f} points {'above' if gap > 0 else 'below'} its own teacher"
 
 

@@ -26,6 +26,7 @@ LEAD = (
     "a kept fraction f of the samples. Its teacher has seen all of them and passes on more than labels: for each sample a "
     "probability of every class, its soft targets."
 )
+GREEK = {"theta": "θ", "lambda": "λ", "alpha": "α", "tau": "τ"}
 NO_FIGURE = "Accuracy against the kept fraction on CIFAR has not been measured yet."
 
 
@@ -68,14 +69,19 @@ def _row(line: front_page.Line, letters: Mapping[str, str]) -> dict[str, str]:
         "text": _short(verdict.claim),
         "kind": verdict.verdict.split()[0],
         "verdict": verdict.reading,
-        "numbers": verdict.numbers,
+        "numbers": _greek(verdict.numbers),
         "study": letters.get(line.study, ""),
     }
 
 
 def _short(claim: str) -> str:
     """A claim's text without what it adds in brackets."""
-    return re.sub(r" \([^)]*\)", "", claims.specifications()[claim].claim)
+    return _greek(re.sub(r" \([^)]*\)", "", claims.specifications()[claim].claim))
+
+
+def _greek(text: str) -> str:
+    """The names of symbols as symbols."""
+    return re.sub(rf"\b({'|'.join(GREEK)})\b", lambda name: GREEK[name[0]], text)
 
 
 def _open(judged: Mapping[str, Sequence[claims.Verdict]]) -> list[tuple[str, str]]:
