@@ -36,7 +36,7 @@ def wrong_among_kept(runs: Iterable[Run], store: Store) -> pd.DataFrame:
 
 
 def learning_of_labels(predicted: ArrayLike, given: ArrayLike, true: ArrayLike) -> dict[str, NDArray]:
-    """How a network learns spoilt labels: predicted (E, N) classes by epoch, given (N,) and true (N,) labels -> shares (E,).
+    """How a network learns noisy labels: predicted (E, N) classes by epoch, given (N,) and true (N,) labels -> shares (E,).
 
     "right labels": correct on samples whose label is true; "wrong labels, learned": predicts the given label of the others;
     "wrong labels, seen through": predicts their true label. ValueError where no label is wrong, or every one.

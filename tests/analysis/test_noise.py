@@ -1,4 +1,4 @@
-"""Measures of spoilt data: what is kept, what is learned, how gains change with noise."""
+"""Measures of noisy data: what is kept, what is learned, how gains change with noise."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_pulls_draws_the_median() -> None:
             for s in range(3)
         ]
     )
-    figure = plots.pulls(found)
+    figure = plots.gradients(found)
     check(figure)
     first = figure.axes[0].containers[0].lines[0]
     np.testing.assert_allclose(sorted(first.get_xdata()), [0.0011, 0.011])

@@ -63,7 +63,7 @@ def similarities(matrices: Mapping[str, NDArray], labels: ArrayLike) -> Figure:
     return figure
 
 
-def pulls(found: pd.DataFrame) -> Figure:
+def gradients(found: pd.DataFrame) -> Figure:
     """How strongly each loss acts: its gradient's length over that of CE + KD, at beta = 1 and at the codes' weight.
 
     found: feature_loss, weight ("beta = 1" or another name), seed, ratio; a bar is the range over the seeds' networks.

@@ -93,15 +93,15 @@ def _line(axis: Axes, at: NDArray, found: NDArray, name: str, colour: str, marke
         axis.plot(at, found.T, color=colour, marker=".", ls="none", ms=3)
 
 
-def running_out(pulls: Mapping[str, ArrayLike], curves: Mapping[str, ArrayLike], last: int) -> Figure:
+def running_out(gradients: Mapping[str, ArrayLike], curves: Mapping[str, ArrayLike], last: int) -> Figure:
     """What is left to learn after some steps, and what they have given; axes are the same at every step.
 
-    `pulls`: name -> (n,) length of the loss's gradient at the logits of each kept sample, drawn in falling order;
+    `gradients`: name -> (n,) length of the loss's gradient at the logits of each kept sample, drawn in falling order;
     `curves`: name -> (steps so far,) test accuracy (percent); `last`: the last step there will be.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6, 2.6))
-    for name, (colour, marker, line) in _looks(list(pulls)).items():
-        strongest_first, so_far = np.sort(np.asarray(pulls[name]))[::-1], np.asarray(curves[name])
+    for name, (colour, marker, line) in _looks(list(gradients)).items():
+        strongest_first, so_far = np.sort(np.asarray(gradients[name]))[::-1], np.asarray(curves[name])
         left.plot(np.arange(1, len(strongest_first) + 1), strongest_first, color=colour, marker=marker, ms=3, ls=line)
         right.plot(np.arange(1, len(so_far) + 1), so_far, color=colour, ls=line)
         right.plot(len(so_far), so_far[-1], color=colour, marker=marker, ms=5, ls=line, label=name)

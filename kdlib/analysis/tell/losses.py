@@ -55,7 +55,7 @@ def resemblance(correlations: Mapping[str, Sequence[float]]) -> str:
     )
 
 
-def pulls(found: pd.DataFrame, threshold: float = 0.1) -> str:
+def gradients(found: pd.DataFrame, threshold: float = 0.1) -> str:
     """Which losses hardly act: columns feature_loss, weight, seed, ratio; `threshold` is a share of CE + KD's gradient."""
     lines = []
     for weight, part in found.groupby("weight", sort=False):

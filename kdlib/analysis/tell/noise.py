@@ -17,7 +17,7 @@ from kdlib.analysis.tell import SEEN, change, comparison, direction, folded, lev
 from kdlib.analysis.tell import table as as_table
 
 
-def spoilt(wrong: NDArray, rate: float) -> str:
+def noisy_labels(wrong: NDArray, rate: float) -> str:
     """How many labels are wrong, wrong (N,) bool, where `rate` in [0, 1] was asked for."""
     return f"Of {len(wrong)} labels {int(wrong.sum())} are wrong ({wrong.mean():.1%}; asked for: {rate:.0%})."
 

@@ -126,12 +126,12 @@ def longer(curves: Mapping[str, ArrayLike], steps: Sequence[int], kept: int) -> 
     )
 
 
-def running_out(pulls: Mapping[str, Sequence[ArrayLike]], steps: Sequence[int]) -> Markdown:
+def running_out(gradients: Mapping[str, Sequence[ArrayLike]], steps: Sequence[int]) -> Markdown:
     """How long the gradient of each student's loss still is: name -> for each step the lengths (n,) for its samples."""
-    first, second = pulls
+    first, second = gradients
     lines = []
     for step in steps:
-        without, taught = (float(np.mean(np.asarray(pulls[name][step - 1]))) for name in (first, second))
+        without, taught = (float(np.mean(np.asarray(gradients[name][step - 1]))) for name in (first, second))
         lines.append(f"| {step:,} | {without:.2g} | {taught:.2g} | {taught / without:.3g} |")
     head = f"| step | {first} | {second} | times as long |\n|---|---|---|---|\n"
     return Markdown(

@@ -57,7 +57,7 @@ def test_pulls_names_the_weak_and_the_strong() -> None:
         [("at", "beta = 1", 0, 0.01), ("rkd", "beta = 1", 0, 3.0), ("ab", "beta = 1", 0, 0.5)],
         columns=["feature_loss", "weight", "seed", "ratio"],
     )
-    assert "Below 10%: AT. Above that of CE + KD: RKD." in tell.pulls(found)
+    assert "Below 10%: AT. Above that of CE + KD: RKD." in tell.gradients(found)
 
 
 def test_winners_counts_tables_where_the_lead_shrinks() -> None:

@@ -10,8 +10,10 @@ from kdlib.analysis.statistics import Interval
 from kdlib.analysis.tell import noise as tell
 
 
-def test_spoilt_counts() -> None:
-    assert "Of 4 labels 1 are wrong (25.0%; asked for: 20%)" in tell.spoilt(np.array([True, False, False, False]), 0.2)
+def test_noisy_labels_are_counted() -> None:
+    assert "Of 4 labels 1 are wrong (25.0%; asked for: 20%)" in tell.noisy_labels(
+        np.array([True, False, False, False]), 0.2
+    )
 
 
 def test_learning_says_when_labels_are_seen_through() -> None:
