@@ -13,7 +13,7 @@ import pandas as pd
 
 from kdlib.analysis.claims import FAILS, HOLDS, NOT_MEASURED, UNDECIDED, Effect, Verdict
 from kdlib.analysis.statistics import Interval
-from kdlib.analysis.tell import listed, number
+from kdlib.analysis.tell import SAME, direction, listed, number
 
 Judged = Mapping[str, Sequence[Verdict]]
 SPLIT = "studies differ"
@@ -75,6 +75,20 @@ def teacher_adds(gains: pd.DataFrame) -> str:
         f"{number(Interval(row['mean'], row.half, int(row.n)))} at f = {row.fraction:g}" for _, row in random.iterrows()
     ]
     return f"On samples kept at random the teacher adds, in points of test accuracy, {listed(told)} (95% intervals)."
+
+
+def medium_adds(leads: pd.DataFrame) -> str:
+    """One sentence on medium minus random samples with KD, from `against_random` (random minus each); empty without any."""
+    medium = leads[leads.pruning == "medium"].sort_values("fraction")
+    found = {row.fraction: Interval(-row["mean"], row.half, int(row.n)) for _, row in medium.iterrows()}
+    if not found:
+        return ""
+    told = listed([f"{number(difference)} at f = {fraction:g}" for fraction, difference in found.items()])
+    seen = "; no difference detected" if all(direction(d) == SAME for d in found.values()) else ""
+    return (
+        "In the study of the figure, with the KD weight α = 0.5, medium minus random is, in points of test accuracy, "
+        f"{told} (95% intervals){seen}."
+    )
 
 
 ANSWERS = {

@@ -16,7 +16,7 @@ from kdlib.analysis.plots import style
 from kdlib.analysis.plots.accuracy import accuracy_vs_fraction, seeds_note
 from kdlib.analysis.plots.alt import describe
 from kdlib.analysis.plots.inline import small_png
-from kdlib.analysis.statistics import gain_points, interval, points
+from kdlib.analysis.statistics import against_random, gain_points, interval, points
 from kdlib.analysis.tables import MixedRows, tidy
 from kdlib.analysis.tell import front_page
 
@@ -32,12 +32,13 @@ NO_FIGURE = "Accuracy against the kept fraction on CIFAR has not been measured y
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture: its data address, its alternative text, its caption, and what is to be seen in it."""
+    """A picture: its data address, its alternative text, its caption, what is to be seen, and what of medium samples."""
 
     address: str
     text: str
     caption: str
     seen: str
+    medium: str
 
 
 def front() -> dict[str, Any]:
@@ -129,7 +130,8 @@ def _drawn(name: str, table: pd.DataFrame, pruned: pd.DataFrame) -> Shown:
         f"Test accuracy against the kept fraction f, with KD (solid) and without (dashed): {name}; {len(pruned)} trainings, "
         f"{count} at each point, bands are 95% intervals."
     )
-    return Shown(address, text, caption, front_page.teacher_adds(gain_points(pruned)))
+    seen, medium = front_page.teacher_adds(gain_points(pruned)), front_page.medium_adds(against_random(pruned, 0.5))
+    return Shown(address, text, caption, seen, medium)
 
 
 def _all_data(table: pd.DataFrame) -> dict[str, Any]:

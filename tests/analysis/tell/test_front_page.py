@@ -36,6 +36,16 @@ def test_what_the_teacher_adds_is_said_of_random_samples_in_order():
     )
 
 
+def test_medium_minus_random_is_said_where_it_was_measured():
+    columns = ["pruning", "fraction", "mean", "half", "n"]
+    leads = pd.DataFrame([("el2n", 0.1, 9.0, 1.0, 3), ("medium", 0.1, 2.0, 0.5, 3), ("medium", 0.05, -1.0, 1.5, 3)])
+    leads = leads.set_axis(columns, axis=1)
+    told = front_page.medium_adds(leads)
+    assert "+1.0 ± 1.5 (n = 3) at f = 0.05 and -2.0 ± 0.5 (n = 3) at f = 0.1 (95% intervals)." in told
+    assert front_page.medium_adds(leads[leads.fraction == 0.05]).endswith("(95% intervals); no difference detected.")
+    assert front_page.medium_adds(leads[leads.pruning == "el2n"]) == ""
+
+
 def test_lines_name_each_study_and_theory_once():
     judged = {
         "a": [verdict("D13", FAILS), verdict("M1", HOLDS)],
