@@ -58,7 +58,7 @@ def front() -> dict[str, Any]:
         "answer": front_page.random_or_medium(judged),
         "tally": front_page.tally(judged),
         "decided": [_row(line, letters) for line in board],
-        "studies": [(letter, name) for name, letter in letters.items()],
+        "studies": [(letter, _readable(name)) for name, letter in letters.items()],
         "open_claims": _open(named),
     }
 
@@ -78,6 +78,23 @@ def _row(line: front_page.Line, letters: Mapping[str, str]) -> dict[str, str]:
 def _short(claim: str) -> str:
     """A claim's text without what it adds in brackets."""
     return _greek(re.sub(r" \([^)]*\)", "", claims.specifications()[claim].claim))
+
+
+def _readable(study: str) -> str:
+    """A study's name as prose, the file of its rows last: `CIFAR-100, student ResNet-20, 60 epochs (rows: NAME.jsonl)`."""
+    found = re.fullmatch(r"(\S+) \((\S+); (.*)\)", study)
+    if found is None:
+        return study
+    data, file, recipe = found.groups()
+    for name, word in (
+        ("cifar", "CIFAR-"),
+        ("resnet", "ResNet-"),
+        ("batch_size", "batch size"),
+        ("lr", "learning rate"),
+    ):
+        data, recipe = re.sub(rf"\b{name}", word, data), re.sub(rf"\b{name}", word, recipe)
+    recipe = re.sub(r"epochs (\d+)", r"\1 epochs", recipe)
+    return f"{data}, {recipe} (rows: {file})"
 
 
 def _greek(text: str) -> str:
@@ -127,7 +144,8 @@ def _drawn(name: str, table: pd.DataFrame, pruned: pd.DataFrame) -> Shown:
     style.close(figure)
     count = seeds_note(points(pruned, ("pruning", "alpha", "fraction")))
     caption = (
-        f"Test accuracy against the kept fraction f, with KD (solid) and without (dashed): {name}; {len(pruned)} trainings, "
+        f"Test accuracy against the kept fraction f, with KD (solid) and without (dashed): {_readable(name)}; "
+        f"{len(pruned)} trainings, "
         f"{count} at each point, bands are 95% intervals."
     )
     seen, medium = front_page.teacher_adds(gain_points(pruned)), front_page.medium_adds(against_random(pruned, 0.5))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kdlib.course import notebooks, suite
-from kdlib.course.site import build, write_site
+from kdlib.course.site import build, front, write_site
 from kdlib.course.site.front import main_figure
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -108,6 +108,14 @@ def test_the_main_figure_is_that_of_the_study_with_the_best_teacher():
     assert shown is not None and "good; 12 trainings" in shown.caption
     digits = good.assign(dataset="digits")
     assert main_figure({"digits": digits}) is None
+
+
+def test_a_study_is_named_in_prose():
+    named = front._readable("cifar100 (cifar100_study.jsonl; student resnet20, epochs 60, batch_size 64, lr 0.1)")
+    assert named == (
+        "CIFAR-100, student ResNet-20, 60 epochs, batch size 64, learning rate 0.1 (rows: cifar100_study.jsonl)"
+    )
+    assert front._readable("") == "", "theory has no study"
 
 
 def test_rows_of_former_rules_decide_nothing_on_the_front_page(outcomes, tmp_path):
