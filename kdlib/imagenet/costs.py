@@ -219,7 +219,9 @@ def measure(
         rates.append(batch * rate(torch.no_grad()(lambda net=net: net(x)), seconds, where, clock))
     files = list(files)
     return Measured(
-        device=torch.cuda.get_device_name(where) if where.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        device=torch.cuda.get_device_name(where)
+        if where.type == "cuda"
+        else f"CPU, threads: {torch.get_num_threads()}",
         image_size=image_size,
         train_rate=rates[0],
         teacher_rate=rates[1],

@@ -111,7 +111,7 @@ def test_an_unfolded_claim_names_rule_runs_effects_and_power() -> None:
     here, there = scoreboard.verdicts(dict.fromkeys(claims.CLAIMS, rows)), scoreboard.verdicts({})
     text = tell.unfolded("D1", {"cifar100": here, "nothing": there}, scoreboard.power())
     assert text.startswith("<details><summary><b>D1 · cifar100: holds</b>") and text.rstrip().endswith("</details>")
-    assert "| forgetting, f = 0.1 |" in text and "| above | +22.4 |" in text
+    assert "| forgetting, f = 0.1 |" in text and "| above (0) | +22.4 |" in text
     assert here["D1"].rule in text and here["D1"].runs in text and "Power: with the paper's effect" in text
     digits = scoreboard.verdicts(dict.fromkeys(claims.CLAIMS, rows.assign(dataset="digits")))
     text = tell.unfolded("D1", {"digits": digits}, scoreboard.power())

@@ -79,4 +79,4 @@ def test_records_are_read_where_they_are(
     monkeypatch.setattr(paths, "data", lambda: tmp_path)
     assert main(["claims", "--why", "D15"]) == 0
     out = capsys.readouterr().out
-    assert "verdict: holds" in out and "4 scored trainings" in out
+    assert "verdict: holds" in out and "4 seeds of the scored trainings" in out

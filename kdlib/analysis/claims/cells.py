@@ -71,11 +71,12 @@ class Cells:
 
     def counted(self) -> str:
         """How many trainings the verdict rests on."""
-        count = sum(len(keys) for keys in self.used.values())
+        if not (count := sum(len(keys) for keys in self.used.values())):
+            return "no runs"
         seeds = {seed for keys in self.used.values() for _, seed in keys}
         teachers = {teacher for keys in self.used.values() for teacher, _ in keys if teacher != NO_TEACHER}
-        told = f"{count} trainings at {len(self.used)} points, {len(seeds)} seeds"
-        return f"{told}, {len(teachers)} teacher{'s' if len(teachers) != 1 else ''}" if teachers else told
+        told = f"{_many(count, 'training')} at {_many(len(self.used), 'point')}, {_many(len(seeds), 'seed')}"
+        return f"{told}, {_many(len(teachers), 'teacher')}" if teachers else told
 
     def given(self) -> str:
         """What all runs share and no interval can take in."""
@@ -86,6 +87,10 @@ class Cells:
         ]
         parts = (["this teacher"] if len(teachers) == 1 else []) + (["these scores"] if by_scores else [])
         return f"given {' and '.join(parts)}" if parts else ""
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)

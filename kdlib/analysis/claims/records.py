@@ -126,7 +126,9 @@ def ambiguous_samples(rows: pd.DataFrame, claim: Claim) -> Verdict:
     others = sorted(set(rows.scorer) - {claim.prunings[0]})
     left_out = [f"scorer {name}: the claim does not name it" for name in others]
     note = "changed labels stand in for ambiguous samples and samples of low quality"
-    return conclude(claim.id, [effect], left_out=left_out, notes=[note], runs=f"{len(shares)} scored trainings")
+    return conclude(
+        claim.id, [effect], left_out=left_out, notes=[note], runs=f"{len(shares)} seeds of the scored trainings"
+    )
 
 
 def stable_and_aligned(rows: pd.DataFrame, claim: Claim) -> Verdict:

@@ -93,7 +93,7 @@ def as_markdown(found: Mapping[str, Sequence[Verdict]], claims: Mapping[str, str
     absent = [same[0].claim for same in zip(*found.values(), strict=True) if same not in rows]
     lines = [f"| claim | {' | '.join(found)} |", "|:---" * (len(found) + 1) + "|"]
     for same in rows:
-        cells = " | ".join(f"**{v.reading}**: {v.numbers}; {v.runs}" for v in same)
+        cells = " | ".join(f"**{v.reading}**: {'; '.join(dict.fromkeys([v.numbers, v.runs]))}" for v in same)
         text = re.sub(r" \([^)]*\)", "", claims[same[0].claim])
         lines.append(f"| **{same[0].claim}** {text} | {cells} |")
     told = [f"Rule of {same[0].claim}: {same[0].rule}." for same in rows if same[0].rule]

@@ -78,22 +78,31 @@ class Verdict:
 
     @property
     def numbers(self) -> str:
-        """The effects in one line: how many points are certain, and the one that decides (the smallest)."""
+        """The effects in one line: how many points are certain, and the one that decides: the smallest, or for a claim
+        that one point bears out, the largest."""
         shown = [effect for effect in self.effects if not math.isnan(effect.estimate.mean)]
         if not shown:
             wanted = [text for text in self.left_out if not text.startswith("pruning ")] or list(self.notes)
             return "; ".join(wanted[:3] + (["..."] if len(wanted) > 3 else [])) or "no runs"
-        least = min(shown, key=lambda effect: effect.estimate.mean - effect.threshold)
-        told = f"{_number(least)} ({least.where})"
+        pick, word = (max, "largest") if RULE_TEXTS[some] in self.rule else (min, "least")
+        shown_one = pick(shown, key=lambda effect: effect.estimate.mean - effect.threshold)
+        told = f"{_number(shown_one)} ({shown_one.where})"
         if len(shown) > 1:
-            certain = sum(effect.above for effect in shown)
-            told = f"{certain} of {len(shown)} above, {sum(e.below for e in shown)} below; least: {told}"
-        return f"{told}, {self.given}" if self.given else told
+            open_below = self.verdict != FAILS and any(effect.below for effect in shown)
+            told = f"{_counted(shown)}{' (none after Holm)' if open_below else ''}; {word}: {told}"
+        return f"{told}, {self.given}" if self.given and self.given not in self.reading else told
+
+
+def _counted(effects: Sequence[Effect]) -> str:
+    """`2 of 3 above, 0 below`; a threshold other than 0 is named."""
+    thresholds = {effect.threshold for effect in effects}
+    named = f" {thresholds.pop():+g}" if len(thresholds) == 1 and thresholds != {0.0} else ""
+    return f"{sum(e.above for e in effects)} of {len(effects)} above{named}, {sum(e.below for e in effects)} below"
 
 
 def _number(effect: Effect) -> str:
     printed = "" if effect.size is None else f" (paper: {'more than ' if effect.more else ''}{effect.size:g})"
-    return f"{effect.estimate.mean:+.2f} ± {effect.estimate.half:.2f}, n = {effect.estimate.n}{printed}"
+    return f"{round(effect.estimate.mean, 2) + 0.0:+.2f} ± {effect.estimate.half:.2f}, n = {effect.estimate.n}{printed}"
 
 
 Rule = Callable[[Sequence[Effect], bool], str]
@@ -119,10 +128,10 @@ def some(effects: Sequence[Effect], complete: bool) -> str:
 
 
 RULE_TEXTS: dict[Rule, str] = {
-    every: "holds if the 95% interval lies above the threshold at every point, none of those the claim names missing; "
-    "fails if it lies below at one (p-values after Holm)",
-    some: "holds if the 95% interval lies above the threshold at one point (p-values after Holm); "
-    "fails if it lies below at each",
+    every: "holds if every point that the claim names was measured and every 95% interval lies above the threshold; "
+    "fails if at least one lies below it, after Holm's correction for many points",
+    some: "holds if at least one 95% interval lies above the threshold, after Holm's correction for many points; "
+    "fails if every point that the claim names was measured and every interval lies below",
 }
 
 

@@ -224,7 +224,7 @@ def predictions(image: NDArray, soft: Mapping[str, NDArray], classes: Sequence[s
         axis.barh(range(len(shown)), 100 * values[shown], color=[BLUE if c == label else GREY for c in shown])
         axis.set_yticks(range(len(shown)), [classes[c] for c in shown] if axis is axes[1] else [], fontsize=7)
         axis.invert_yaxis()
-        axis.set(xlim=(0, 100), xlabel="soft target (%)")
+        axis.set(xlim=(0, 100), xlabel="probability (%)")
         ends = axis.set_xticks([0, 50, 100], ["0", "50", "100"])
         ends[0].label1.set_horizontalalignment("left")  # away from the neighbouring panel's
         ends[-1].label1.set_horizontalalignment("right")

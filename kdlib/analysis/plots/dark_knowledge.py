@@ -105,7 +105,7 @@ def relation_matrix(table: pd.DataFrame) -> Figure:
     axis.set_xticks(np.arange(0, 100, 5) - 0.5, [""] * 20)
     axis.grid(False)
     axis.set(xlabel="other class (20 superclasses, 5 classes each)", ylabel="class (by superclass)")
-    figure.colorbar(image, ax=axis, label="share of the soft target (percent)")
+    figure.colorbar(image, ax=axis, label="share of the soft target (percent)", extend="max")
     return figure
 
 

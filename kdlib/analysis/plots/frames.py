@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -20,15 +20,27 @@ from PIL import Image
 from kdlib.analysis.plots.alt import describe
 
 MOST_BYTES = 2**20  # of one slider, as the course allows
-JOINED = "&#8288;"  # a word joiner: no line ends between a button and its value
+HIDDEN = ' style="display:none"'
 
 
-def frame(figure: Figure, colours: int) -> str:
-    """The figure as a data address of a PNG with `colours` colours, at its own dpi and full size."""
-    full, small = io.BytesIO(), io.BytesIO()
+def drawn(figure: Figure) -> Image.Image:
+    """The figure as a picture, at its own dpi and full size."""
+    full = io.BytesIO()
     figure.savefig(full, format="png", dpi=figure.dpi)
-    Image.open(full).convert("RGB").quantize(colours).save(small, format="png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
+    return Image.open(full).convert("RGB")
+
+
+def addresses(frames: Sequence[Image.Image], colours: int) -> list[str]:
+    """The frames as data addresses of PNGs; they share `colours` colours, so that a colour means the same in all."""
+    strip = Image.new("RGB", (max(frame.width for frame in frames), sum(frame.height for frame in frames)), "white")
+    for k, frame in enumerate(frames):
+        strip.paste(frame, (0, sum(other.height for other in frames[:k])))
+    palette, found = strip.quantize(colours), []
+    for frame in frames:
+        small = io.BytesIO()
+        frame.quantize(palette=palette, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+        found.append("data:image/png;base64," + base64.b64encode(small.getvalue()).decode())
+    return found
 
 
 def slider(
@@ -39,22 +51,26 @@ def slider(
     Raises ValueError when the frames together are larger than `MOST_BYTES`.
     """
     group = "frames-" + "".join(c if c.isalnum() else "-" for c in name.lower())
-    buttons, pictures, rules = [], [], []
+    buttons, frames, told, rules = [], [], [], []
     for k, value in enumerate(values):
         figure, text = draw(value), html.escape(f"{name} = {value:g}")
         buttons.append(
-            f'<input type="radio" name="{group}" id="{group}-{k}"{" checked" if k == start else ""} '
-            f'aria-label="{text}">{JOINED}<label for="{group}-{k}">{value:g}</label>'
+            f'<span style="white-space:nowrap"><input type="radio" name="{group}" id="{group}-{k}"'
+            f'{" checked" if k == start else ""} aria-label="{text}"><label for="{group}-{k}">{value:g}</label></span>'
         )
-        hidden = "" if k == start else ' style="display:none"'
-        told = f"{text}: {html.escape(describe(figure))}"
-        pictures.append(f'<img class="{group}-{k}" alt="{told}"{hidden} src="{frame(figure, colours)}">')
-        rules.append(f".{group} #{group}-{k}:checked ~ div .{group}-{k}")
+        frames.append(drawn(figure))
+        told.append(f"{text}: {html.escape(describe(figure))}")
+        rules.append(f".{group}:has(#{group}-{k}:checked) .{group}-{k}")
         plt.close(figure)
+    pictures = [
+        f'<img class="{group}-{k}" alt="{alt}"{HIDDEN if k != start else ""} src="{address}">'
+        for k, (alt, address) in enumerate(zip(told, addresses(frames, colours), strict=True))
+    ]
     style = (
         f"<style>.{group} img {{ display: none !important; max-width: 100% }} "
         f"{', '.join(rules)} {{ display: block !important }} "
-        f".{group} label {{ margin-right: .4em }}</style>"
+        f".{group} label {{ margin-right: .4em }} "
+        f"@media print {{ .{group} input, .{group} span:not(:has(:checked)) {{ display: none }} }}</style>"
     )
     choice = f"{html.escape(name)}: {' '.join(buttons)}"
     page = f'{style}<div class="{group}">{choice}<div>{"".join(pictures)}</div></div>'

@@ -32,6 +32,8 @@ class Spread(Protocol):
 SEEN = "**What we see.** "
 RISES, FALLS, SAME, FEW = "rises", "falls", "no difference detected", "too few for an interval"
 
+SIDES = {RISES: "above zero", FALLS: "below zero"}  # of a difference between two kinds of training
+
 
 def direction(found: Spread) -> str:
     """ "rises", "falls", "no difference detected", or "too few for an interval" for a difference."""
@@ -44,7 +46,8 @@ def direction(found: Spread) -> str:
 
 def number(found: Spread, digits: int = 1, sign: bool = True) -> str:
     """`+3.1 ± 0.4 (n = 5)`; without an interval `+3.1 (n = 2)`."""
-    text = f"{found.mean:{'+' if sign else ''}.{digits}f}"
+    mean = round(found.mean, digits) + 0.0  # no negative zero
+    text = f"{mean:{'+' if sign else ''}.{digits}f}"
     spread = "" if math.isnan(found.half) else f" ± {found.half:.{digits}f}"
     return f"{text}{spread} (n = {found.n})"
 
@@ -100,8 +103,14 @@ def differences(found: pd.DataFrame, by: Sequence[str], digits: int = 1, unit: s
     rows = []
     for record in found.to_dict("records"):
         value = Interval(float(record["mean"]), float(record["half"]), int(record["n"]))
-        rows.append([*(shown.get(name, str)(record[name]) for name in by), number(value, digits), direction(value)])
-    return table([*("f" if name == "fraction" else name for name in by), f"difference ({unit})", "says"], rows)
+        rows.append(
+            [
+                *(shown.get(name, str)(record[name]) for name in by),
+                number(value, digits),
+                SIDES.get(way := direction(value), way),
+            ]
+        )
+    return table([*("f" if name == "fraction" else name for name in by), f"difference ({unit})", "reading"], rows)
 
 
 def verdicts(found: Mapping[str, Sequence[Verdict]]) -> str:

@@ -51,7 +51,9 @@ def widths(table: pd.DataFrame) -> str:
         if there
         else "With neither width do hard samples make the drift detectably larger than medium ones"
     )
-    return f"{SEEN}\n\n{as_table(head, rows)}\n\n{told}. The toy has one kind of border; the experiment follows."
+    smaller = [str(width) for width, way in ways.items() if way == FALLS]
+    told += f"; with {listed(smaller)} units they make it detectably smaller" if smaller else ""
+    return f"{SEEN}\n\n{as_table(head, rows)}\n\n{told}. The toy has one kind of border; section 4 has the experiment."
 
 
 def same_maps(found: Mapping[str, float], number_of_points: int) -> str:
@@ -100,8 +102,8 @@ def paper_order(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
         agree += [first] if way == RISES else []
         against += [first] if way == FALLS else []
     verdict = (
-        f"Of {len(pairs)} comparisons, {len(agree)} differ with the paper's sign, {len(against)} with the opposite one, and in "
-        f"{len(pairs) - len(agree) - len(against)} the interval leaves the sign open or there is none."
+        f"Of {len(pairs)} comparisons, {len(agree)} differ with the paper's sign, {len(against)} with the opposite one, and "
+        f"{len(pairs) - len(agree) - len(against)} cannot be told from no difference."
     )
     return f"{' '.join(sentence[0].upper() + sentence[1:] for sentence in said)} {verdict}"
 

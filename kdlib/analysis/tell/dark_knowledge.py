@@ -89,7 +89,12 @@ def calibration(
         too_shy += [kind] if way == FALLS else []
         above = interval(np.asarray(values) - np.asarray(floors[kind]))
         rows.append([kind, _beside(errors, kind, reference, 2), number(above, 2), number(lean, 2)])
-    header = ["targets", "calibration error (points)", "above its floor", "confidence minus accuracy"]
+    header = [
+        "targets",
+        "calibration error (points; against KD)",
+        "above its floor (points)",
+        "confidence minus accuracy (points)",
+    ]
     said = f"Too sure: {listed(too_sure) or 'none detected'}. Not sure enough: {listed(too_shy) or 'none detected'}."
     return f"{SEEN}{said}\n\n{table(header, rows)}"
 
@@ -114,8 +119,8 @@ def one_class(relations: pd.DataFrame, name: str, printed: Sequence[str]) -> str
     top = listed([f"{other} ({value:.1%})" for other, value in row.iloc[:5].items()])
     said = listed([f"{other} as number {place}" for other, place in places.items()])
     return (
-        f"{SEEN}Of what our teacher does not give to *{name}*, most goes to {top}. The paper's classes: {said}, of "
-        f"{len(row) - 1} others. Of the first 4, {len(inside)} are of the superclass *{group}*."
+        f"{SEEN}Of what our teacher does not give to *{name}*, the largest shares go to {top}. The paper's classes "
+        f"are {said} of {len(row) - 1} others. Of the first 4, {len(inside)} are of the superclass *{group}*."
     )
 
 

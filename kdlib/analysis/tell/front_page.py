@@ -55,7 +55,7 @@ def _over_studies(said: set[str]) -> str:
 
 
 def tally(judged: Judged) -> str:
-    """One sentence: `Of 26 claims, 1 holds, 2 fail, 3 are undecided and 20 are not measured yet.`"""
+    """One sentence: `Of 26 claims, each on the data that it speaks of, 1 holds, 2 fail and 23 are not measured yet.`"""
     counts = list(status(judged).values())
     words = {
         HOLDS: ("holds", "hold"),
@@ -65,7 +65,7 @@ def tally(judged: Judged) -> str:
         NOT_MEASURED: ("is not measured yet", "are not measured yet"),
     }
     told = [f"{counts.count(kind)} {texts[counts.count(kind) > 1]}" for kind, texts in words.items() if kind in counts]
-    return f"Of {len(counts)} claims, {listed(told)}."
+    return f"Of {len(counts)} claims, each on the data that it speaks of, {listed(told)}."
 
 
 def teacher_adds(gains: pd.DataFrame) -> str:
@@ -99,8 +99,8 @@ ANSWERS = {
     "at every kept fraction",
 }
 NOTHING = (
-    "Not measured yet: no study here has trained students with a teacher on random samples and on samples of medium "
-    "difficulty at a fraction that the claim speaks of."
+    "Not measured yet: on the data and at the kept fractions that the claim speaks of, no study here has trained students "
+    "with a teacher on random samples and on samples of medium difficulty; lesson 11 compares them on digits."
 )
 
 

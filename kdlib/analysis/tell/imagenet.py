@@ -78,8 +78,8 @@ def padded_accuracy(found: Mapping[int, tuple[int, float]], exact: float, images
     wrong = sum(abs(value - exact) > 1e-9 for _, value in found.values())
     header = ["processes", "images counted", "twice", "accuracy with padding (%)", "minus exact (points)"]
     return (
-        f"{as_table(header, rows)}\n\n{SEEN}The exact accuracy is {exact:.4f}% ({images} images). "
-        f"{wrong} of {len(found)} numbers of processes get another one, from the same answers of the same classifier."
+        f"{as_table(header, rows)}\n\n{SEEN}The exact accuracy is {exact:.4f}% ({images} images). With {wrong} of the "
+        f"{len(found)} numbers of processes the accuracy differs, from the same answers of the same classifier."
     )
 
 

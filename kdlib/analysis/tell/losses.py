@@ -188,7 +188,7 @@ def beside(paper: pd.DataFrame, ours: pd.DataFrame) -> str:
     told = listed(
         [f"{named(row.feature_loss)} at f = {row.fraction:.0%} ({row['mean']:+.1f})" for _, row in best.iterrows()]
     )
-    text = f"{SEEN}In the paper's table the largest lead over plain KD has {told}."
+    text = f"{SEEN}In the paper's table {told} has the largest lead over plain KD."
     both = paper.merge(ours, on=["feature_loss", "fraction"], suffixes=("_paper", "_ours"))
     missing = len(paper) - len(both)
     rows = [

@@ -96,7 +96,7 @@ def _shape(slope: Interval, over_easy: Interval, over_hard: Interval) -> str:
     ways = {direction(over_easy), direction(over_hard)}
     if ways in ({RISES}, {FALLS}):
         return "hump" if ways == {RISES} else "valley"
-    return {RISES: "harder is better", FALLS: "easier is better"}.get(direction(slope), "none detected")
+    return {RISES: "rises from easy to hard", FALLS: "falls from easy to hard"}.get(direction(slope), "none detected")
 
 
 def top_windows(found: pd.DataFrame) -> str:

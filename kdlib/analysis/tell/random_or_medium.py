@@ -132,7 +132,7 @@ def second_protocol(shares: Mapping[str, pd.DataFrame], trials: int, theirs: Seq
     for name, found in shares.items():
         at = found.dropna(subset="fraction").set_index("fraction")
         told = [
-            f"{at.first_higher[f]:.0%} at f = {f:.0%} (spreads apart: {at.apart[f]:.0%})"
+            f"{at.first_higher[f]:.0%} at f = {f:.0%} (mean ± SD of the two lie apart, whichever leads, in {at.apart[f]:.0%})"
             for f in theirs
             if f in at.index
         ]

@@ -108,9 +108,9 @@ def _behind(name: str, v: Verdict) -> str:
 
 
 def side(effect: Effect) -> str:
-    """Where the interval lies: above, below or on both sides of the threshold, which is named if it is not 0."""
+    """Where the interval lies: above, below or on both sides of the threshold, which is named."""
     where = "above" if effect.above else "below" if effect.below else "on both sides"
-    return where if effect.threshold == 0 else f"{where} ({effect.threshold:g})"
+    return f"{where} ({effect.threshold:g})"
 
 
 def _power_of(claim: str, table: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from kdlib.analysis.plots.frames import frame
+from kdlib.analysis.plots.frames import addresses, drawn
 from kdlib.analysis.statistics import Interval, interval
 from kdlib.analysis.tell import checked as checked
 
@@ -154,7 +154,8 @@ def detective(
     gaps = {count: interval(evenly[:, place] - usual[:, place]) for place, count in enumerate(counts)}
     cut = "; ".join(f"{count} samples: batches of {' + '.join(map(str, found))}" for count, found in sizes.items())
     lines = [f"- {count} samples: {amount(gap)} points ({direction(gap)})" for count, gap in gaps.items()]
-    picture = f'<img alt="accuracy against kept samples, for two ways of cutting batches" src="{frame(figure, 32)}">'
+    (address,) = addresses([drawn(figure)], 32)
+    picture = f'<img alt="accuracy against kept samples, for two ways of cutting batches" src="{address}">'
     plt.close(figure)
     text = f"You guessed *{guess}*. {cut}. What cutting evenly changes, with the same samples and teacher:"
     return folded("\n\n".join([text, "\n".join(lines), picture]))

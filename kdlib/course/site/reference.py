@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,8 @@ def _module(file: Path, package: Path) -> Module:
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     tree = ast.parse(file.read_text(encoding="utf-8"))
     first, _, rest = (ast.get_docstring(tree) or "").partition("\n\n")
+    if file.parent.parent == package and parts[-1] == "__init__":  # its docstring stands above all modules
+        first, rest = "The names of the package itself.", ""
     return Module(name, _inline(first), as_html(rest), tuple(_entries(tree, name)))
 
 
@@ -90,17 +93,41 @@ def _function(node: Function, place: str, prefix: str = "") -> Entry:
 
 def _class(node: ast.ClassDef, module: str) -> Iterator[Entry]:
     place = f"{module}.{node.name}"
-    fields = [
-        ast.unparse(part)
-        for part in node.body
-        if isinstance(part, ast.AnnAssign) and not ast.unparse(part).startswith("_")
-    ]
+    stated = [part for part in node.body if isinstance(part, ast.AnnAssign) and not ast.unparse(part).startswith("_")]
+    options = [part for part in stated if _is_option(part)]
+    fields = [ast.unparse(part) for part in stated if not _is_option(part)] + (["..."] if options else [])
     bases = [ast.unparse(base) for base in node.bases]
     inside = f"({', '.join(fields or bases)})" if fields or bases else ""
-    yield Entry(place, f"class {node.name}{inside}", as_html(ast.get_docstring(node) or ""))
+    yield Entry(place, f"class {node.name}{inside}", as_html(ast.get_docstring(node) or "") + _option_table(options))
     for part in node.body:
         if isinstance(part, Function) and not part.name.startswith("_") and ast.get_docstring(part):
             yield _function(part, place, f"{node.name}.")
+
+
+def _is_option(part: ast.AnnAssign) -> bool:
+    """Whether a field is `option(default, help)`, as those of a run are."""
+    return isinstance(part.value, ast.Call) and ast.unparse(part.value.func) == "option" and len(part.value.args) == 2
+
+
+def _option_table(options: list[ast.AnnAssign]) -> Markup:
+    """Fields with the sentence that the command line shows for each: name, type, default, meaning."""
+    rows = [
+        Markup("<tr><td><code>{}</code></td><td>{}</td><td><code>{}</code></td><td>{}</td></tr>").format(
+            ast.unparse(part.target), ast.unparse(part.annotation), ast.unparse(default), _said(told)
+        )
+        for part in options
+        if isinstance(part.value, ast.Call)
+        for default, told in [part.value.args]
+    ]
+    head = Markup("<thead><tr><th>field</th><th>type</th><th>default</th><th>meaning</th></tr></thead>")
+    table = Markup('<div class="scroll" tabindex="0"><table>{}<tbody>{}</tbody></table></div>')
+    return table.format(head, Markup("").join(rows)) if rows else Markup("")
+
+
+def _said(text: ast.expr) -> str:
+    """A string of the source; what it fills in is left out."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
 
 
 def _table(node: ast.Assign | ast.AnnAssign, module: str) -> Iterator[Entry]:
@@ -121,6 +148,8 @@ def as_html(text: str) -> Markup:
 
 def _paragraph(part: str) -> Markup:
     lines = part.strip("\n").splitlines()
+    if all(line.startswith(("    ", "|")) for line in lines):  # code, or a table
+        return Markup("<pre>{}</pre>").format(textwrap.dedent("\n".join(lines)))
     kept = any(re.match(r"\s|[\w*, ]{1,24}:\s|- ", line) for line in lines)
     return Markup('<p class="lines">{}</p>' if kept else "<p>{}</p>").format(_inline("\n".join(lines)))
 

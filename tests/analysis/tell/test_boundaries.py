@@ -42,7 +42,7 @@ def test_paper_order_counts_signs():
     pairs = [("hard", "medium"), ("hard", "easy"), ("hard", "random")]
     said = tell.paper_order(drifts(hard=10.0, medium=5.0, easy=15.0, random=10.0), pairs)
     assert said.startswith("The drift on hard lies above that on medium by 5.0")
-    assert "1 differ with the paper's sign, 1 with the opposite one, and in 1" in said
+    assert "1 differ with the paper's sign, 1 with the opposite one, and 1 cannot be told from no difference" in said
 
 
 def test_accuracy_goes_along_has_the_sign_of_the_numbers():

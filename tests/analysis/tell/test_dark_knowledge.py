@@ -60,7 +60,7 @@ def test_one_class_gives_the_places_of_the_printed_classes() -> None:
     table.insert(0, "superclass", ["x", "y", "x", "x", "y"])
     text = tell.one_class(table, "a", ("d", "b"))
     assert (
-        "d as number 2 and b as number 3, of 4 others" in text and "Of the first 4, 2 are of the superclass *x*" in text
+        "d as number 2 and b as number 3 of 4 others" in text and "Of the first 4, 2 are of the superclass *x*" in text
     )
 
 

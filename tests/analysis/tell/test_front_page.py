@@ -23,7 +23,8 @@ def test_tally_counts_each_claim_once_over_all_studies():
     }
     assert front_page.status(judged) == {"D1": HOLDS, "D2": front_page.SPLIT, "D3": NOT_MEASURED, "D4": FAILS}
     assert front_page.tally(judged) == (
-        "Of 4 claims, 1 holds, 1 fails, 1 holds in one study and fails in another and 1 is not measured yet."
+        "Of 4 claims, each on the data that it speaks of, 1 holds, 1 fails, "
+        "1 holds in one study and fails in another and 1 is not measured yet."
     )
 
 

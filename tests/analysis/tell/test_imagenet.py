@@ -43,7 +43,7 @@ def test_sizes_and_the_stream() -> None:
 
 def test_padding_counts_who_gets_another_accuracy() -> None:
     text = tell.padded_accuracy({1: (10, 50.0), 3: (12, 58.3333)}, 50.0, 10)
-    assert "| 3 | 12 | 2 | 58.3333 | +8.3333 |" in text and "1 of 2 numbers of processes" in text
+    assert "| 3 | 12 | 2 | 58.3333 | +8.3333 |" in text and "1 of the 2 numbers of processes" in text
 
 
 def test_gradients_name_the_uneven_shares() -> None:

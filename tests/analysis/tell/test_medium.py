@@ -66,8 +66,8 @@ def test_by_fraction_says_where_it_rises_and_falls() -> None:
     [
         (5.0, 2.0, 3.0, "hump"),
         (0.0, -2.0, -3.0, "valley"),
-        (5.0, 2.0, -3.0, "harder is better"),
-        (-5.0, -2.0, 0.5, "easier is better"),
+        (5.0, 2.0, -3.0, "rises from easy to hard"),
+        (-5.0, -2.0, 0.5, "falls from easy to hard"),
         (0.5, 0.2, 0.3, "none detected"),
     ],
 )

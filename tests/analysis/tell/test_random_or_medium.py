@@ -100,7 +100,7 @@ def test_second_protocol_gives_shares() -> None:
     )
     text = tell.second_protocol({"own": shares}, 3, [0.3])
     assert (
-        "in 90% at f = 30% (spreads apart: 50%)" in text
+        "in 90% at f = 30% (mean ± SD of the two lie apart, whichever leads, in 50%)" in text
         and "at every f, small ones included, in 10%, and random in 5%" in text
     )
 

@@ -51,8 +51,8 @@ def test_tables_are_markdown() -> None:
         {"pruning": ["random", "el2n"], "fraction": [0.1, 0.1], "mean": [2.0, -0.1], "half": [0.5, np.nan], "n": [3, 2]}
     )
     lines = tell.differences(found, ("pruning", "fraction")).splitlines()
-    assert lines[0] == "| pruning | f | difference (points) | says |"
-    assert lines[2] == "| random | 10% | +2.0 ± 0.5 (n = 3) | rises |"
+    assert lines[0] == "| pruning | f | difference (points) | reading |"
+    assert lines[2] == "| random | 10% | +2.0 ± 0.5 (n = 3) | above zero |"
     assert lines[3] == "| el2n | 10% | -0.1 (n = 2) | too few for an interval |"
 
 

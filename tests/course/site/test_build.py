@@ -51,7 +51,7 @@ def test_the_site(outcomes, tmp_path):
 
 def test_nothing_measured_is_said_to_be_not_measured(outcomes, tmp_path):
     page = write_site(outcomes, tmp_path / "site").read_text()
-    assert "Not measured yet: no study here" in page and "has not been measured yet" in page
+    assert "Not measured yet: on the data" in page and "has not been measured yet" in page
     assert "D13" in page, "what needs no rows is decided all the same"
 
 

@@ -34,3 +34,17 @@ def test_text_is_escaped():
 def test_nothing_is_imported_for_it():
     code = "import sys; from kdlib.course.site import reference; reference.folders(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_fields_with_a_meaning_stand_in_a_table():
+    run = entries()["kdlib.experiments.config.Run"]
+    assert run.signature == "class Run(...)"
+    told = "<td><code>tau</code></td><td>float</td><td><code>4.0</code></td><td>temperature, above 0</td>"
+    assert told in run.text
+
+
+def test_code_and_tables_keep_their_lines():
+    assert reference.as_html("Use:\n\n    with a as b:\n        b.say()") == (
+        "<p>Use:</p><pre>with a as b:\n    b.say()</pre>"
+    )
+    assert reference.as_html("| a | b |\n|---|---|") == "<pre>| a | b |\n|---|---|</pre>"
