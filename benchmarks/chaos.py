@@ -9,10 +9,11 @@ the final table must equal the undisturbed one: bit for bit for runs trained alo
 with `--together`, where a restart may group other runs side by side.
 
 Result (2 AMD EPYC cores at a load of 5): 200 kills (86 sweeps, 114 workers) over 21 rounds of 24 digits runs in 34
-minutes: 504 rows compared bit for bit, 0 lost, 0 wrong, 0 files damaged; earlier 200 kills in 53 minutes, 432 rows, the same. With `--light` 200 kills (74 sweeps,
-126 workers) in 320 s: 540 rows, 0 lost, 0 wrong, 0 damaged; again, at a load of 12, (72 sweeps, 128 workers) in 199 s:
-600 rows, 0 lost, 0 wrong, 0 damaged. An earlier run found what no test had: a worker killed
-between creating its lease and signing it left a lease that nobody ever took over (see `store.leases._empty`).
+minutes: 504 rows compared bit for bit, 0 lost, 0 wrong, 0 files damaged; earlier 200 kills in 53 minutes, 432 rows,
+the same. With `--light` 200 kills (74 sweeps, 126 workers) in 320 s: 540 rows, 0 lost, 0 wrong, 0 damaged; again, at
+a load of 12, (72 sweeps, 128 workers) in 199 s: 600 rows, 0 lost, 0 wrong, 0 damaged. An earlier run found what no
+test had: a worker killed between creating its lease and signing it left a lease that nobody ever took over (see
+`store.leases._empty`).
 """
 
 from __future__ import annotations
