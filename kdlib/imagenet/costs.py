@@ -189,6 +189,10 @@ def assumed(measured: Measured, student: str, teacher: str, tflops: float) -> Me
 # -- measuring
 
 
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
+
+
 def measure(
     student: str,
     teacher: str,
@@ -219,9 +223,7 @@ def measure(
         rates.append(batch * rate(torch.no_grad()(lambda net=net: net(x)), seconds, where, clock))
     files = list(files)
     return Measured(
-        device=torch.cuda.get_device_name(where)
-        if where.type == "cuda"
-        else f"CPU, threads: {torch.get_num_threads()}",
+        device=_device_name(where),
         image_size=image_size,
         train_rate=rates[0],
         teacher_rate=rates[1],
