@@ -88,16 +88,18 @@ class Verdict:
         shown_one = pick(shown, key=lambda effect: effect.estimate.mean - effect.threshold)
         told = f"{_number(shown_one)} ({shown_one.where})"
         if len(shown) > 1:
-            open_below = self.verdict != FAILS and any(effect.below for effect in shown)
-            told = f"{_counted(shown)}{' (none after Holm)' if open_below else ''}; {word}: {told}"
+            told = f"{_counted(shown, RULE_TEXTS[every] in self.rule)}; {word}: {told}"
         return f"{told}, {self.given}" if self.given and self.given not in self.reading else told
 
 
-def _counted(effects: Sequence[Effect]) -> str:
-    """`2 of 3 above, 0 below`; a threshold other than 0 is named."""
+def _counted(effects: Sequence[Effect], corrected: bool) -> str:
+    """`2 of 3 above, 1 below (0 after Holm)`; a threshold other than 0 is named. corrected: the rule heeds Holm's p-values."""
     thresholds = {effect.threshold for effect in effects}
     named = f" {thresholds.pop():+g}" if len(thresholds) == 1 and thresholds != {0.0} else ""
-    return f"{sum(e.above for e in effects)} of {len(effects)} above{named}, {sum(e.below for e in effects)} below"
+    below = sum(effect.below for effect in effects)
+    left = sum(p <= LEVEL for p in holm([effect.estimate.p_below(effect.threshold) for effect in effects]))
+    after = f" ({left} after Holm)" if corrected and left != below else ""
+    return f"{sum(e.above for e in effects)} of {len(effects)} above{named}, {below} below{after}"
 
 
 def _number(effect: Effect) -> str:
