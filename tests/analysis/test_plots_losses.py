@@ -51,7 +51,7 @@ def test_published_values_claim_no_seeds() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["paper"]
 
 
-def test_pulls_draws_the_median() -> None:
+def test_gradients_draws_the_median() -> None:
     found = pd.DataFrame(
         [
             {"feature_loss": name, "weight": weight, "seed": s, "ratio": ratio * (1 + 0.1 * s)}

@@ -93,11 +93,11 @@ def test_the_deciding_effect_lies_lowest_from_its_own_threshold() -> None:
     found = verdict(
         "D4", "holds", "", effect("a", 2.0), effect("b", 0.5, threshold=-1.0), effect("c", 1.6, threshold=1.0)
     )
-    lowest = tell.deciding(found)
+    lowest = found.deciding
     assert lowest is not None and lowest.where == "c"
-    highest = tell.deciding(replace(found, rule=f"at some fraction; {RULE_TEXTS[some]}"))
+    highest = replace(found, rule=f"at some fraction; {RULE_TEXTS[some]}").deciding
     assert highest is not None and highest.where == "a", "where one point is enough, the best one decides"
-    assert tell.deciding(verdict("D1", "not measured")) is None
+    assert verdict("D1", "not measured").deciding is None
 
 
 def test_counts() -> None:

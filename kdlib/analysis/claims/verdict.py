@@ -77,18 +77,28 @@ class Verdict:
         return tuple(sorted({effect.threshold for effect in self.effects}))
 
     @property
+    def _usable(self) -> list[Effect]:
+        return [effect for effect in self.effects if not math.isnan(effect.estimate.mean)]
+
+    @property
+    def deciding(self) -> Effect | None:
+        """The effect that the verdict hangs on: the lowest from its threshold, those above it last; None without any.
+
+        Where one point is enough it is the highest, those above their threshold first.
+        """
+        choose = max if self.rule.endswith(RULE_TEXTS[some]) else min
+        return choose(self._usable, key=lambda e: (e.above, e.estimate.mean - e.threshold), default=None)
+
+    @property
     def numbers(self) -> str:
-        """The effects in one line: how many points are certain, and the one that decides: the smallest, or for a claim
-        that one point bears out, the largest."""
-        shown = [effect for effect in self.effects if not math.isnan(effect.estimate.mean)]
-        if not shown:
+        """The effects in one line: how many are certain, and the one that decides."""
+        shown, decides = self._usable, self.deciding
+        if decides is None:
             wanted = [text for text in self.left_out if not text.startswith("pruning ")] or list(self.notes)
             return "; ".join(wanted[:3] + (["..."] if len(wanted) > 3 else [])) or "no runs"
-        pick, word = (max, "largest") if RULE_TEXTS[some] in self.rule else (min, "least")
-        shown_one = pick(shown, key=lambda effect: effect.estimate.mean - effect.threshold)
-        told = f"{_number(shown_one)} ({shown_one.where})"
+        told = f"{_number(decides)} ({decides.where})"
         if len(shown) > 1:
-            told = f"{_counted(shown, RULE_TEXTS[every] in self.rule)}; {word}: {told}"
+            told = f"{_counted(shown, self.rule.endswith(RULE_TEXTS[every]))}; deciding: {told}"
         return f"{told}, {self.given}" if self.given and self.given not in self.reading else told
 
 

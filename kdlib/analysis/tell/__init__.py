@@ -31,7 +31,6 @@ class Spread(Protocol):
 
 SEEN = "**What we see.** "
 RISES, FALLS, SAME, FEW = "rises", "falls", "no difference detected", "too few for an interval"
-
 SIDES = {RISES: "above zero", FALLS: "below zero"}  # of a difference between two kinds of training
 
 
@@ -103,13 +102,8 @@ def differences(found: pd.DataFrame, by: Sequence[str], digits: int = 1, unit: s
     rows = []
     for record in found.to_dict("records"):
         value = Interval(float(record["mean"]), float(record["half"]), int(record["n"]))
-        rows.append(
-            [
-                *(shown.get(name, str)(record[name]) for name in by),
-                number(value, digits),
-                SIDES.get(way := direction(value), way),
-            ]
-        )
+        way, place = direction(value), [shown.get(name, str)(record[name]) for name in by]
+        rows.append([*place, number(value, digits), SIDES.get(way, way)])
     return table([*("f" if name == "fraction" else name for name in by), f"difference ({unit})", "reading"], rows)
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from kdlib.analysis.claims import Effect, Verdict, specifications
-from kdlib.analysis.claims.verdict import RULE_TEXTS, some
 from kdlib.analysis.plots.scoreboard import LIMIT, design
 from kdlib.analysis.scoreboard import WORDS, short
 from kdlib.analysis.tell import SEEN, folded, listed, number
@@ -67,13 +66,6 @@ def counts(found: Mapping[str, Mapping[str, Verdict]]) -> str:
         words = [short(v) for v in verdicts.values()]
         rows.append([name, *(str(words.count(word)) for word in WORDS)])
     return f"{SEEN}Of {len(specifications())} claims:\n\n{as_table(['rows', *WORDS], rows)}"
-
-
-def deciding(found: Verdict) -> Effect | None:
-    """The effect that a verdict hangs on: the one lowest from its threshold, or the highest where one point is enough."""
-    usable = [effect for effect in found.effects if np.isfinite(effect.estimate.mean)]
-    choose = max if found.rule.endswith(RULE_TEXTS[some]) else min
-    return choose(usable, key=lambda effect: effect.estimate.mean - effect.threshold) if usable else None
 
 
 def unfolded(claim: str, verdicts: Mapping[str, Mapping[str, Verdict]], table: pd.DataFrame) -> str:

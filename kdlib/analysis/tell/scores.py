@@ -21,9 +21,10 @@ from kdlib.scorers.dynamics import forgotten
 def examples(groups: Mapping[str, NDArray], soft: NDArray, labels: NDArray, right: NDArray) -> str:
     """The label's share of the soft targets (N, K) in each group of ids; right: (R, N) at the end of the training."""
     shares = [f"{soft[ids, labels[ids]].mean():.0%} ({name})" for name, ids in groups.items()]
+    count = listed(sorted({len(ids) for ids in groups.values()}))
     return (
-        f"{SEEN}The label's mean share of the soft targets is {listed(shares)}. After training, the networks have "
-        f"{right.mean():.1%} of these {right.shape[1]:,} training samples right."
+        f"{SEEN}The label's mean share of the soft targets is {listed(shares)}, over {count} samples each. After "
+        f"training, the networks have {right.mean():.1%} of these {right.shape[1]:,} training samples right."
     )
 
 

@@ -80,7 +80,7 @@ def cause(values: Mapping[str, ArrayLike], baseline: str, treatment: str, contro
     elif open_questions:
         end = f"So the cause is open between the teacher's word on this sample and {', '.join(open_questions)}."
     else:
-        end = "None of these alone gives the gain. What no control has is what *this* teacher says of *this* sample."
+        end = "None of these alone gives the whole gain. What no control has is what *this* teacher says of *this* sample."
     return Markdown("\n\n".join([start, "\n".join(lines), end]))
 
 

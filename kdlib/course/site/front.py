@@ -145,8 +145,7 @@ def _drawn(name: str, table: pd.DataFrame, pruned: pd.DataFrame) -> Shown:
     count = seeds_note(points(pruned, ("pruning", "alpha", "fraction")))
     caption = (
         f"Test accuracy against the kept fraction f, with KD (solid) and without (dashed): {_readable(name)}; "
-        f"{len(pruned)} trainings, "
-        f"{count} at each point, bands are 95% intervals."
+        f"{len(pruned)} trainings, {count} at each point, bands are 95% intervals."
     )
     seen, medium = front_page.teacher_adds(gain_points(pruned)), front_page.medium_adds(against_random(pruned, 0.5))
     return Shown(address, text, caption, seen, medium)

@@ -52,7 +52,7 @@ def test_added_says_when_seeds_are_too_few() -> None:
     assert "Too few seeds" in tell.added(effects(("vid", 3.0, np.nan, np.nan)), levels, levels)
 
 
-def test_pulls_names_the_weak_and_the_strong() -> None:
+def test_gradients_names_the_weak_and_the_strong() -> None:
     found = pd.DataFrame(
         [("at", "beta = 1", 0, 0.01), ("rkd", "beta = 1", 0, 3.0), ("ab", "beta = 1", 0, 0.5)],
         columns=["feature_loss", "weight", "seed", "ratio"],

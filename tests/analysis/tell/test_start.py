@@ -40,7 +40,7 @@ def test_gain_table():
 def test_a_cause_needs_every_control_to_fall_short():
     controls = {"smooth": "softness", "other": "the class"}
     values = {"no KD": LOW, "smooth": LOW, "other": LOW, "KD": HIGH}
-    assert "None of these alone gives the gain" in tell.cause(values, "no KD", "KD", controls).data
+    assert "None of these alone gives the whole gain" in tell.cause(values, "no KD", "KD", controls).data
     rival = tell.cause({**values, "other": HIGH}, "no KD", "KD", controls).data
     assert "open between" in rival and "the class may be enough" in rival and "softness is not enough" in rival
     assert "no gain to explain" in tell.cause({**values, "KD": LOW}, "no KD", "KD", controls).data
