@@ -22,7 +22,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kdlib.experiments.backends import WORKER_ENVIRONMENT, Job, RunOutcome, Work, attempt, deal_gpus, visible_gpus
+from kdlib.experiments.backends import (
+    OTHER_KEY,
+    WORKER_ENVIRONMENT,
+    Job,
+    RunOutcome,
+    Work,
+    attempt,
+    deal_gpus,
+    visible_gpus,
+)
+from kdlib.experiments.idle_workers import IDLE
 from kdlib.utils import progress
 
 TRIES = 4
@@ -40,31 +50,62 @@ class _Pool:
 
     work: Work
     wait: bool
+    keep: bool = False  # leave the children to the next sweep of this process
     todo: queue.SimpleQueue[tuple[Job, int]] = field(default_factory=queue.SimpleQueue)
     done: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     children: set[subprocess.Popen] = field(default_factory=set)
+    reused: set[subprocess.Popen] = field(default_factory=set)  # of an earlier sweep
     lock: threading.Lock = field(default_factory=threading.Lock)
     closed: bool = False
 
-    def feed(self, environment: dict[str, str]) -> None:
+    def feed(self, share: dict[str, str]) -> None:
         """What a thread does: keep one child alive and give it jobs, until there is nothing left to do."""
-        child = None
+        child, environment = None, _environment(share)
         try:
             while not self.closed:
                 job, deaths = self.todo.get_nowait()
-                child = child if child is not None and child.poll() is None else self.start(environment)
-                answer = None if child is None else self.ask(child, [*job.sent, self.wait])
+                child, answer = self.answered(job, child, environment)
                 if answer is not None:
                     self.done.put((job, answer))
                 elif not self.closed:
                     self.died(job, deaths + 1, child)
         except queue.Empty:
-            pass
+            if self.keep and child is not None:
+                self.children.discard(child)
+                IDLE.leave(self.kind(environment), child, self.stop)
+                child = None
         except BaseException as problem:
             self.done.put(problem)
         finally:
             if child is not None:
                 self.stop(child)
+
+    def answered(
+        self, job: Job, child: subprocess.Popen | None, environment: dict[str, str]
+    ) -> tuple[subprocess.Popen | None, Any]:
+        """The child that was asked, and its answer, None if it died.
+
+        A child of an earlier sweep that knows other code than this process gives way to a new one.
+        """
+        if child is None or child.poll() is not None:
+            child = self.idle(environment) or self.start(environment)
+        answer = None if child is None else self.ask(child, [*job.sent, self.wait])
+        if child in self.reused and any(outcome.get("error") == OTHER_KEY for outcome in answer or []):
+            self.stop(child)
+            return self.answered(job, self.start(environment), environment)
+        return child, answer
+
+    def kind(self, environment: dict[str, str]) -> Any:
+        return self.work, os.getcwd(), frozenset(environment.items())
+
+    def idle(self, environment: dict[str, str]) -> subprocess.Popen | None:
+        """A child that an earlier sweep of this process has left."""
+        child = IDLE.take(self.kind(environment))
+        if child is not None:
+            with self.lock:
+                self.children.add(child)
+            self.reused.add(child)
+        return child
 
     def died(self, job: Job, deaths: int, child: subprocess.Popen | None) -> None:
         code = "closed" if child is None else child.wait()
@@ -81,10 +122,8 @@ class _Pool:
             error = f"its worker process died {deaths} times (exit code {code}; -9 is often: out of memory)"
             self.done.put((job, job.failed(error)))
 
-    def start(self, share: dict[str, str]) -> subprocess.Popen | None:
-        """A child that is ready to work, with its share of the GPUs; RuntimeError if it cannot even be started."""
-        search = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        environment = {**os.environ, **WORKER_ENVIRONMENT, **share, "PYTHONPATH": search}
+    def start(self, environment: dict[str, str]) -> subprocess.Popen | None:
+        """A child that is ready to work; RuntimeError if it cannot even be started."""
         code: Any = None
         for _ in range(TRIES):
             with self.lock:
@@ -143,18 +182,25 @@ class _Pool:
             self.stop(child)
 
 
+def _environment(share: dict[str, str]) -> dict[str, str]:
+    """What a child finds in its environment, its share of the GPUs included."""
+    search = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return {**os.environ, **WORKER_ENVIRONMENT, **share, "PYTHONPATH": search}
+
+
 def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterator[tuple[Job, list[RunOutcome]]]:
     """`count` worker processes; the runs of one that dies are tried again, at most `TRIES` times in all.
 
-    GPUs are dealt out to the processes in turn. A job may come back in parts, see `GROUP_TRIES`.
+    GPUs are dealt out to the processes in turn. A job may come back in parts, see `GROUP_TRIES`. Processes without a GPU
+    wait for the next sweep when all is done (`idle_workers`); with one they end, since they would hold its memory.
     """
-    pool = _Pool(work, wait)
+    wanted = any(job.gpu or getattr(run, "device", "") == "auto" for job in jobs for run in job.runs)
+    gpus = visible_gpus() if wanted else []
+    pool = _Pool(work, wait, keep=not gpus)
     for job in jobs:
         pool.todo.put((job, 0))
     left = sum(len(job.runs) for job in jobs)
     count = min(count, len(jobs))
-    wanted = any(job.gpu or getattr(run, "device", "") == "auto" for job in jobs for run in job.runs)
-    gpus = visible_gpus() if wanted else []
     said: dict[int, str] = {}  # process -> what it is at
     threads = [threading.Thread(target=pool.feed, args=(share,), daemon=True) for share in deal_gpus(count, gpus, jobs)]
     try:
@@ -170,6 +216,8 @@ def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterato
                 continue
             left -= len(answer[1])
             yield answer
+        for thread in threads:
+            thread.join(10.0)
     finally:
         pool.close()
         for thread in threads:
