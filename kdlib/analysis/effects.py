@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import gain_points, points, tidy
 from kdlib.experiments.grid import load_rows
 from kdlib.utils import paths

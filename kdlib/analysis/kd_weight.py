@@ -189,13 +189,13 @@ def weight_gaps(rows: pd.DataFrame, high: float = 1.0, low: float = 0.5) -> pd.D
 def published_weight_gaps() -> pd.DataFrame:
     """What DKDP prints of Fig. 6, alpha = 1 minus alpha = 0.5 in points (claims D6 and D7); n is 0, since it gives no spread.
 
-    Both are bounds: "more than 8" at f = 0.1, and less than -1 at f = 0.7.
+    Both are bounds, "more than 8" at f = 0.1 and less than -1 at f = 0.7: the column `bound` is the side, 1 or -1.
     """
     rows = []
     for name, sign in (("D6", 1), ("D7", -1)):
         claim = specifications()[name]
-        rows.append((claim.prunings[0], float(claim.fractions), sign * claim.threshold, float("nan"), 0))
-    return pd.DataFrame(rows, columns=GAPS)
+        rows.append((claim.prunings[0], float(claim.fractions), sign * claim.threshold, float("nan"), 0, sign))
+    return pd.DataFrame(rows, columns=[*GAPS, "bound"])
 
 
 def adaptive_weights() -> tuple[dict[float, float], float]:

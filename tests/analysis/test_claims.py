@@ -54,6 +54,16 @@ def test_every_claim_has_one_entry_and_a_row_that_can_be_read() -> None:
         claims.verdict("D1x", make(gain))
 
 
+def test_data_that_are_drawn_anew_for_each_seed_have_a_teacher_each() -> None:
+    """Which is trained on them; with one draw for all seeds the verdict holds for its one teacher only."""
+    levels = {"none": 50.0, "classwise_std": 51.0, "classwise_std_dataset_mean": 52.0}
+    fixed = {"scorers": ("random",), "fractions": (0.5,), "alphas": (0.9,)}
+    parts = [make(lambda *_, v=v: v, **fixed, imbalance=10.0, reshape=name) for name, v in levels.items()]
+    found = claims.verdict("M8", pd.concat(parts, ignore_index=True))
+    assert found.verdict == HOLDS and "5 teachers" in found.runs and "this teacher" not in found.given
+    assert "1 teacher" in claims.verdict("D1", make(gain)).runs
+
+
 @pytest.mark.parametrize("claim", [c for c in claims.CLAIMS if c != "D13"])
 def test_without_its_runs_a_claim_is_not_measured(claim: str) -> None:
     assert claims.verdict(claim, pd.DataFrame()).verdict == NOT_MEASURED
@@ -80,7 +90,7 @@ def test_a_claim_about_every_method_does_not_hold_with_methods_missing(claim: st
     table = make(lambda s, f, a: gain(s, f, a) + 5 * (s == "random"), scorers=("random", "forgetting"))
     found = claims.verdict(claim, table)
     assert found.verdict == UNDECIDED and "holds at every point measured" in found.reading
-    assert "missing: el2n" in found.left_out
+    assert "missing: EL2N" in found.left_out
     whole = make(lambda s, f, a: gain(s, f, a) + 5 * (s == "random"))
     assert claims.verdict(claim, whole).verdict == HOLDS
 
@@ -113,7 +123,7 @@ def test_random_must_beat_every_scorer_with_and_without_kd() -> None:
     even = make(lambda s, f, a: lead(s, f, a) + 3 * (s == "forgetting"))
     found = claims.verdict("D3", even)
     assert found.verdict == UNDECIDED, "a scorer that is as good as random is not beaten"
-    assert {e.where for e in found.effects} >= {"random - el2n, f = 0.1, KD", "random - forgetting, f = 0.3, no KD"}
+    assert {e.where for e in found.effects} >= {"random - EL2N, f = 0.1, KD", "random - forgetting, f = 0.3, no KD"}
     assert claims.verdict("D3", make(lambda s, f, a: -lead(s, f, a))).verdict == FAILS
 
 
@@ -225,7 +235,7 @@ def test_mostly_means_more_than_half() -> None:
     assert claims.verdict("D15", table(0.45)).reading == "holds in direction, not in size"
     assert claims.verdict("D15", table(0.02)).verdict == FAILS
     other = claims.verdict("D15", pd.concat([table(0.6), table(0.9, "el2n")]))
-    assert "scorer el2n: the claim does not name it" in other.left_out and other.effects[0].estimate.n == 5
+    assert "scorer EL2N: the claim does not name it" in other.left_out and other.effects[0].estimate.n == 5
 
 
 def test_class_relations_forget_how_sure_a_network_is() -> None:

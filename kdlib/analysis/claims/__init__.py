@@ -30,6 +30,7 @@ from kdlib.analysis.claims.verdict import (
     Verdict,
     conclude,
     elsewhere,
+    reasons,
 )
 from kdlib.analysis.claims.weights import best_alphas
 from kdlib.analysis.tables import MixedRows
@@ -38,7 +39,7 @@ from kdlib.utils.errors import choose
 __all__ = [
     "CLAIMS", "FAILS", "HOLDS", "JUDGES", "NOT_MEASURED", "RECORDS", "UNDECIDED",
     "Claim", "Effect", "Verdict", "all_verdicts", "as_markdown", "best_alphas", "explained", "gain_at_small_f",
-    "gain_everywhere", "line", "recorded", "robust_at_large_f", "specification", "specifications", "verdict",
+    "gain_everywhere", "line", "reasons", "recorded", "robust_at_large_f", "specification", "specifications", "verdict",
 ]  # fmt: skip
 
 JUDGES: dict[str, Callable[[pd.DataFrame, Claim], Verdict]] = {

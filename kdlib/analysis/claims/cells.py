@@ -11,6 +11,7 @@ import pandas as pd
 
 from kdlib.analysis.claims.specification import Claim
 from kdlib.analysis.claims.verdict import Effect, Rule, Verdict, conclude, every
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Estimate, estimate
 from kdlib.analysis.tables import DEFAULTS, NO_TEACHER, SCORED_BY_THE_TEACHER, tidy
 
@@ -25,6 +26,7 @@ USUAL: dict[str, object] = {
 
 LOSSES = ("cross_entropy", "kd")
 PAPER_TAU = 4.0
+OWN_TEACHERS = 1_000_000  # more than there are seeds, so that two teacher seeds cannot meet
 
 
 @dataclass
@@ -134,11 +136,22 @@ def layout(rows: pd.DataFrame, claim: Claim, free: tuple[str, ...], fixed: Mappi
     names = ("pruning", "fraction", "alpha", *free)
     columns = [table[name].tolist() if name in table else [DEFAULTS.get(name)] * len(table) for name in names]
     places: dict[tuple, dict[tuple[int, int], int]] = {}
-    keys = zip(table.teacher_id.astype(int), table.seed.astype(int), strict=True)
+    keys = zip(_teachers(table), table.seed.astype(int), strict=True)
     for point, key, place in zip(zip(*columns, strict=True), keys, table.test_acc.astype(int), strict=True):
         where = (point[0], round(point[1], 6), round(point[2], 6), *point[3:])
         places.setdefault(where, {})[key] = int(place)
     return Layout(places, tuple(left_out))
+
+
+def _teachers(table: pd.DataFrame) -> list[int]:
+    """Which teacher had a part in each run: where labels or class sizes are drawn anew for each seed, each has its own."""
+    ids = table.teacher_id.astype(int)
+    drawn = pd.Series(False, table.index)
+    for name, none in (("label_noise", 0.0), ("imbalance", 1.0)):
+        if name in table:
+            drawn |= table[name].fillna(none).astype(float) > none
+    own = ids * OWN_TEACHERS + table.seed.astype(int)
+    return ids.where(~drawn | (ids == NO_TEACHER), own).tolist()
 
 
 def usual(rows: pd.DataFrame, free: Sequence[str], fixed: Mapping[str, object]) -> tuple[pd.DataFrame, list[str]]:
@@ -235,10 +248,10 @@ def judge(
 ) -> Verdict:
     """The verdict from effects at the points of a claim; an effect without runs, and a pruning without any, is missing."""
     there, absent = measured(effects)
-    named, found = points.claim.prunings, points.values("pruning")
-    nowhere = [name for name in named if name != "*" and not set(name.split("/")) & set(found)]
-    known = {part for name in named for part in name.split("/")} | {"random", "full"}
-    others = [name for name in found if name not in known and "*" not in named]
+    wants, found = points.claim.prunings, points.values("pruning")
+    nowhere = [named(name) for name in wants if name != "*" and not set(name.split("/")) & set(found)]
+    known = {part for name in wants for part in name.split("/")} | {"random", "full"}
+    others = [named(name) for name in found if name not in known and "*" not in wants]
     left_out = [*points.left_out, *(f"pruning {name}: the claim does not name it" for name in others)]
     absent = [*nowhere, *(where for where in absent if not any(name in where for name in nowhere))]
     wanted = [*missing, *absent]

@@ -11,6 +11,7 @@ import pandas as pd
 from kdlib.analysis.claims.cells import NONE, Cells, Runs, cells, combined, gap, judge
 from kdlib.analysis.claims.specification import Claim
 from kdlib.analysis.claims.verdict import Effect, Verdict, conclude, some
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import estimate
 
 PAPER_FRACTION = 0.1  # where the paper prints its gains
@@ -23,7 +24,9 @@ def gain_everywhere(rows: pd.DataFrame, claim: Claim) -> Verdict:
     if alpha is None:
         return judge(points, [], [f"KD weight {claim.alphas[0]}"])
     effects = [
-        gap(f"{p}, f = {f:g}", points.point(p, f, alpha), points.point(p, f, 0.0), paper=_paper_gain(claim, p, f))
+        gap(
+            f"{named(p)}, f = {f:g}", points.point(p, f, alpha), points.point(p, f, 0.0), paper=_paper_gain(claim, p, f)
+        )
         for p in claim.prunings
         for f in fractions
     ]
@@ -44,7 +47,7 @@ def gain_at_small_f(rows: pd.DataFrame, claim: Claim) -> Verdict:
     smallest, effects = fractions[0], []
     for p, f in itertools.product(claim.prunings, fractions[1:]):
         parts = [points.point(p, at, a) for at in (smallest, f) for a in (alpha, 0.0)]
-        where = f"{p}, gain at f = {smallest:g} minus gain at f = {f:g}"
+        where = f"{named(p)}, gain at f = {smallest:g} minus gain at f = {f:g}"
         effects.append(_combined(where, parts, lambda a, b, c, d: a - b - c + d))
     return judge(points, effects, missing)
 
@@ -60,7 +63,7 @@ def random_beats_scorers(rows: pd.DataFrame, claim: Claim) -> Verdict:
     if alpha is None or not fractions:
         return judge(points, [], missing or [f"a fraction {claim.fractions}"])
     effects = [
-        gap(f"random - {p}, f = {f:g}, {name}", points.point("random", f, a), points.point(p, f, a))
+        gap(f"random - {named(p)}, f = {f:g}, {name}", points.point("random", f, a), points.point(p, f, a))
         for p in claim.prunings
         for f in fractions
         for a, name in ((0.0, "no KD"), (alpha, "KD"))
@@ -84,7 +87,7 @@ def robust_at_large_f(rows: pd.DataFrame, claim: Claim) -> Verdict:
         for one, other in itertools.combinations(claim.prunings, 2):
             for a, b in ((one, other), (other, one)):
                 taught = points.point(a, f, alpha), points.point(b, f, alpha)
-                effects.append(gap(f"{a} - {b} with KD, f = {f:g}", *taught, threshold=-claim.threshold))
+                effects.append(gap(f"{named(a)} - {named(b)} with KD, f = {f:g}", *taught, threshold=-claim.threshold))
         effects.append(_narrowing(points, f, alpha))
     return judge(points, effects, missing)
 
@@ -121,7 +124,8 @@ def part_is_enough(rows: pd.DataFrame, claim: Claim) -> Verdict:
         return judge(points, [], ["runs on all data without KD"])
     pruning, largest = claim.prunings[0], float(claim.fractions[2:])
     effects = [
-        gap(f"{pruning} with KD, f = {f:g}, minus all data", points.point(pruning, f, alpha), full) for f in fractions
+        gap(f"{named(pruning)} with KD, f = {f:g}, minus all data", points.point(pruning, f, alpha), full)
+        for f in fractions
     ]
     return judge(points, effects, [] if largest in fractions else [f"f = {largest:g}"], some)
 

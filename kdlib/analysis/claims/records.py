@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kdlib.analysis.claims.cells import NONE, Runs, gap, paired
 from kdlib.analysis.claims.specification import Claim
 from kdlib.analysis.claims.verdict import FAILS, NOT_MEASURED, UNDECIDED, Effect, Verdict, conclude
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import estimate
 from kdlib.analysis.tables import NO_TEACHER
 from kdlib.theory.counterexamples import Counterexample, known_counterexample, survey
@@ -124,7 +125,7 @@ def ambiguous_samples(rows: pd.DataFrame, claim: Claim) -> Verdict:
         "share of changed labels among the highest-scoring samples", found, threshold=base, size=claim.threshold
     )
     others = sorted(set(rows.scorer) - {claim.prunings[0]})
-    left_out = [f"scorer {name}: the claim does not name it" for name in others]
+    left_out = [f"scorer {named(name)}: the claim does not name it" for name in others]
     note = "changed labels stand in for ambiguous samples and samples of low quality"
     return conclude(
         claim.id, [effect], left_out=left_out, notes=[note], runs=f"{len(shares)} seeds of the scored trainings"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from kdlib.analysis.statistics import Estimate, holm
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURED = "holds", "fails", "undecided", "not measured"
+MISSING = "missing: "
 LEVEL = 0.025  # one end of a 95% interval
 
 
@@ -95,11 +96,20 @@ class Verdict:
         shown, decides = self._usable, self.deciding
         if decides is None:
             wanted = [text for text in self.left_out if not text.startswith("pruning ")] or list(self.notes)
-            return "; ".join(wanted[:3] + (["..."] if len(wanted) > 3 else [])) or "no runs"
+            return reasons(wanted, most=3) or "no runs"
         told = f"{_number(decides)} ({decides.where})"
         if len(shown) > 1:
             told = f"{_counted(shown, self.rule.endswith(RULE_TEXTS[every]))}; deciding: {told}"
         return f"{told}, {self.given}" if self.given and self.given not in self.reading else told
+
+
+def reasons(left_out: Sequence[str], most: int | None = None) -> str:
+    """What was left out, in one line: `KD weight 0.5 where ...; missing: EL2N; f = 0.7`, the missing points in one list."""
+    parts = [text.removeprefix(MISSING) for text in left_out[:most] if text.startswith(MISSING)]
+    others = [text for text in left_out[:most] if not text.startswith(MISSING)]
+    more = len(left_out) - len(left_out[:most])
+    said = [*others, *([MISSING + "; ".join(parts)] if parts else []), *([f"and {more} more"] if more else [])]
+    return "; ".join(said)
 
 
 def _counted(effects: Sequence[Effect], corrected: bool) -> str:
@@ -158,7 +168,7 @@ def conclude(
     runs: str = "no runs",
 ) -> Verdict:
     """The verdict that the rule draws from the effects; `missing` names points that the claim needs."""
-    outs = (*left_out, *(f"missing: {name}" for name in missing))
+    outs = (*left_out, *(f"{MISSING}{name}" for name in missing))
     usable = tuple(effect for effect in effects if effect.estimate.n)
     found = rule(usable, not missing) if usable else NOT_MEASURED
     if found == HOLDS and not all(effect.large for effect in usable):

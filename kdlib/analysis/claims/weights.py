@@ -11,6 +11,7 @@ import pandas as pd
 from kdlib.analysis.claims.cells import Runs, cells, combined, gap, judge
 from kdlib.analysis.claims.specification import Claim
 from kdlib.analysis.claims.verdict import HOLDS, UNDECIDED, Verdict
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import rank_correlation
 
 
@@ -24,7 +25,7 @@ def one_weight_beats_another(rows: pd.DataFrame, claim: Claim) -> Verdict:
     pruning = claim.prunings[0]
     effects = [
         gap(
-            f"alpha = {more:g} minus alpha = {less:g}, {pruning}, f = {f:g}",
+            f"alpha = {more:g} minus alpha = {less:g}, {named(pruning)}, f = {f:g}",
             points.point(pruning, f, more),
             points.point(pruning, f, less),
             size=claim.threshold,
@@ -52,7 +53,8 @@ def best_alpha_falls(rows: pd.DataFrame, claim: Claim) -> Verdict:
     parts = [points.point(pruning, f, a) for f in fractions for a in alphas]
     steps, logs = np.array(alphas) - np.mean(alphas), np.log10(fractions) - np.log10(fractions).mean()
     contrast = -np.outer(logs / (logs**2).sum(), steps / (steps**2).sum()).ravel()
-    where = f"fall of the slope of accuracy in alpha, for ten times f ({pruning}, f = {fractions[0]:g} to {fractions[-1]:g})"
+    place = f"{named(pruning)}, f = {fractions[0]:g} to {fractions[-1]:g}"
+    where = f"fall of the slope of accuracy in alpha, for ten times f ({place})"
     effect = combined(where, parts, lambda *accuracies: float(contrast @ accuracies))
     means = np.reshape([np.mean(list(part.values())) for part in parts], (len(fractions), len(alphas)))
     best = [alphas[i] for i in means.argmax(axis=1)]

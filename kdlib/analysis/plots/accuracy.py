@@ -20,7 +20,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from kdlib.analysis.plots.scores import NAMES, picture
+from kdlib.analysis.names import named
+from kdlib.analysis.plots.scores import picture
 from kdlib.analysis.plots.style import PALETTE, SCORER_COLOURS
 from kdlib.analysis.statistics import Interval, gain_points, points
 
@@ -34,12 +35,6 @@ def colour(pruning: str) -> str:
     """The scorer's colour; a variant (`grand_last`) has its family's; the medium window is scored by difficulty."""
     scorer = "difficulty" if pruning == "medium" else pruning.split(" ")[0]
     return SCORER_COLOURS.get(scorer) or SCORER_COLOURS.get(scorer.split("_")[0], PINK)
-
-
-def named(pruning: str) -> str:
-    """The pruning as a reader knows it: `EL2N` for `el2n`; a window's name stays behind it."""
-    scorer, _, window = pruning.partition(" ")
-    return f"{NAMES.get(scorer, scorer)} {window}".strip()
 
 
 MARKERS = {"random": "s", "forgetting": "o", "el2n": "D", "grand": "v", "medium": "^", "difficulty": "^"}
@@ -174,7 +169,8 @@ def alpha_against_fraction(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
 def effects(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (points)") -> Figure:
     """What KD adds in points against f, a panel each, on equal axes: title -> pruning, fraction, mean, half, n.
 
-    Published effects have n = 0 (their seeds are not known). A panel without rows says so; zero is dashed.
+    Published effects have n = 0 (their seeds are not known); one with a `bound` of 1 or -1 ("more than 8") has an arrow
+    into the side where the effect lies. A panel without rows says so; zero is dashed.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(6, 3.2), sharex=True, sharey=True, squeeze=False)
     everything = pd.concat(panels.values())
@@ -185,7 +181,9 @@ def effects(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (point
             line = found[found.pruning == name].sort_values("fraction")
             label = named(name) if (line.n == 0).all() else f"{named(name)} ({seeds_note(line)})"
             look: dict[str, Any] = {"color": colour(name), "lw": 1.4, "label": label}
-            axis.plot(line.fraction, line["mean"], marker=marker(name), ms=4, **look)
+            bounds = line[line["bound"].notna()] if "bound" in line else line[:0]
+            axis.plot(line.fraction, line["mean"], marker=marker(name), ms=4, ls="" if len(bounds) else "-", **look)
+            _arrows(axis, bounds, colour(name))
             spread = line[line.half.notna()]
             axis.errorbar(spread.fraction, spread["mean"], spread.half, fmt="none", capsize=2.5, color=colour(name))
         if found.empty:
@@ -196,6 +194,18 @@ def effects(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (point
         axis.tick_params(axis="x", labelsize=7)
     axes[0, 0].set_ylabel(ylabel)
     return figure
+
+
+def _arrows(axis: Axes, bounds: pd.DataFrame, tone: str) -> None:
+    """An arrow from each bound into the side where the effect lies."""
+    for at, value, side in zip(bounds.fraction, bounds["mean"], bounds.get("bound", []), strict=True):
+        axis.annotate(
+            "",
+            (at, value),
+            xytext=(0, 24 * side),
+            textcoords="offset points",
+            arrowprops={"arrowstyle": "<|-", "color": tone},
+        )
 
 
 def learning_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:

@@ -16,18 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from kdlib.analysis.names import NAMES
 from kdlib.analysis.plots.style import PALETTE, SCORER_COLOURS
 from kdlib.analysis.statistics import interval
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
-NAMES = {
-    "forgetting": "forgetting",
-    "forgetting_hardest": "forgetting, never learned = hardest",
-    "el2n": "EL2N",
-    "grand": "GraNd",
-    "grand_last": "GraNd (last layer)",
-    "aum": "AUM",
-}
 UNITS = {
     "forgetting": "forgetting (events per run)",
     "el2n": "EL2N (length of the error)",

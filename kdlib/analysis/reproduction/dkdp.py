@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.names import named
 from kdlib.analysis.reproduction import samples
 from kdlib.analysis.reproduction.draw import lines
 from kdlib.analysis.reproduction.figure import PaperFigure, by_name

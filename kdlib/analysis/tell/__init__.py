@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from kdlib.analysis.claims import Verdict, as_markdown, specifications
+from kdlib.analysis.claims import Verdict, as_markdown, reasons, specifications
 from kdlib.analysis.statistics import FEWEST, Interval
 
 
@@ -115,7 +115,7 @@ def verdicts(found: Mapping[str, Sequence[Verdict]]) -> str:
 def verdict(found: Verdict) -> str:
     """One paragraph about one claim: its text, the verdict, the numbers, the runs, the rule and what was left out."""
     claim = specifications()[found.claim]
-    left_out = f" Left out: {'; '.join(found.left_out)}." if found.left_out else ""
+    left_out = f" Left out: {reasons(found.left_out)}." if found.left_out else ""
     notes = f" Note: {'; '.join(found.notes)}." if found.notes else ""
     return (
         f"**{found.claim}**, {claim.claim}: **{found.reading}**. {found.numbers}; {found.runs}. "

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
 from kdlib.analysis.tell import SEEN, change, listed
 from kdlib.analysis.tell import folded as folded
@@ -91,9 +91,10 @@ def gains(found: pd.DataFrame) -> str:
     said = [text.replace(" ± nan", "") for text in said]
     which = "Largest and smallest gain" if len(said) > 1 else "Gain"
     up, down = (found["mean"] > found.half).sum(), (found["mean"] < -found.half).sum()
+    rest = len(found) - up - down
     return (
-        f"{SEEN}{which} in points: {listed(said)}. At {up} of {len(found)} points the 95% interval lies "
-        f"above zero, at {down} below, at {len(found) - up - down} neither."
+        f"{SEEN}{which} in points: {listed(said)}. The 95% interval lies above zero at {up} of {len(found)} points, below "
+        f"zero at {down or 'none'}, and contains zero at {rest or 'none'}."
     )
 
 

@@ -43,8 +43,9 @@ def gains(found: Mapping[str, pd.DataFrame]) -> str:
             rows.append([name, f"{record['fraction']:.0%}", number(value), direction(value)])
     count = {way: ways.count(way) for way in (RISES, FALLS)}
     return (
-        f"{SEEN}{as_table(['pair', 'f', 'gain of KD (points)', 'says'], rows)}\n\nAt {count[RISES]} of {len(ways)} points "
-        f"the gain is detected, at {count[FALLS]} a loss. Given these teachers, one for each pair."
+        f"{SEEN}{as_table(['pair', 'f', 'gain of KD (points)', 'reading'], rows)}\n\nA gain is "
+        f"detected at {count[RISES]} of {len(ways)} points and a loss at {count[FALLS] or 'none'}. This holds for these "
+        f"teachers, one for each pair."
     ).replace(SEEN, SEEN + "\n\n", 1)
 
 
@@ -56,7 +57,7 @@ def pairs(found: Mapping[str, Spread]) -> str:
 def regression(found: Mapping[str, tuple[Interval, Interval]], gains_of: Mapping[str, Interval], full: Interval) -> str:
     """Variance explained without and with KD, and the paired gain: name -> intervals in points of 100 R^2."""
     rows = [[n, level(a), level(b), number(gains_of[n]), direction(gains_of[n])] for n, (a, b) in found.items()]
-    head = ["score", "without KD", "with KD", "gain of KD (points)", "says"]
+    head = ["score", "without KD", "with KD", "gain of KD (points)", "reading"]
     return (
         f"{SEEN}Variance explained, in percent; all data without a teacher: {level(full)}. Given one teacher and one set of "
         f"scores:\n\n{as_table(head, rows)}"
@@ -93,7 +94,7 @@ def quality(table: pd.DataFrame, pooled: Mapping[int, Spread], plain: Interval) 
     for epochs, value in pooled.items():
         accuracy = table[table.epochs == epochs].teacher_acc
         rows.append([epochs, f"{accuracy.mean():.1f}", number(value), direction(value)])
-    head = ["teacher's epochs", "its accuracy (%)", "gain of KD (points)", "says"]
+    head = ["teacher's epochs", "its accuracy (%)", "gain of KD (points)", "reading"]
     ways = {way: [e for e, value in pooled.items() if direction(value) == way] for way in (RISES, FALLS)}
     worse = sorted(table[table.teacher_acc < plain.mean].epochs.unique())
     said = [f"teachers below the students' own {plain.mean:.1f}%: epochs {listed(worse) or 'none'}"]

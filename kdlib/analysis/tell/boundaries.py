@@ -44,7 +44,7 @@ def widths(table: pd.DataFrame) -> str:
         ways[width] = direction(gap)
         shown = [level(interval(wide[name])) for name in ("easy", "medium", "hard")]
         rows.append([width, *shown, number(gap), ways[width]])
-    head = ["units a layer", "easy: drift (%)", "medium", "hard", "hard minus medium (points)", "says"]
+    head = ["units a layer", "easy: drift (%)", "medium", "hard", "hard minus medium (points)", "reading"]
     there = [str(width) for width, way in ways.items() if way == RISES]
     told = (
         f"Hard samples make the drift larger than medium ones with {listed(there)} units"
@@ -77,7 +77,7 @@ def drifts(table: pd.DataFrame, groups: Sequence[str]) -> str:
         for name in groups
     ]
     rows.append(["all", level(interval(wide["all"])), "", ""])
-    head = ["trained on", "drift (%)", "minus all data, paired (points)", "says"]
+    head = ["trained on", "drift (%)", "minus all data, paired (points)", "reading"]
     return f"{SEEN}Share of the points whose class differs from the teacher's, {GIVEN}:\n\n" + as_table(head, rows)
 
 
@@ -126,7 +126,7 @@ def epochs(curves: Mapping[str, NDArray], at: Sequence[int], first: str, second:
         a, b = (curves[name][:, epoch - 1] for name in (first, second))
         found = interval(a - b)
         rows.append([epoch, level(interval(a)), level(interval(b)), number(found), direction(found)])
-    head = ["epoch", f"{first}: drift (%)", f"{second}: drift (%)", f"{first} minus {second} (points)", "says"]
+    head = ["epoch", f"{first}: drift (%)", f"{second}: drift (%)", f"{first} minus {second} (points)", "reading"]
     return f"{SEEN}Drift while the students train, {GIVEN}:\n\n" + as_table(head, rows)
 
 

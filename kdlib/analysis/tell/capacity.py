@@ -80,7 +80,7 @@ def against_own(found: pd.DataFrame, student: str, sizes: Mapping[str, int]) -> 
         for word, names in (("better", better), ("worse", worse))
     ]
     table = as_table(
-        ["teacher", "f", f"minus teacher {student} (points)", "says"],
+        ["teacher", "f", f"minus teacher {student} (points)", "reading"],
         [[r["teacher"], f"{r['fraction']:.0%}", number(_interval(r)), direction(_interval(r))] for r in rows],
     )
     return f"{SEEN}Detected as {'; '.join(said)}. Each line stands alone; n counts pairs of students:\n\n{table}"
@@ -102,7 +102,7 @@ def worth(found: Mapping[str, pd.DataFrame]) -> str:
     ]
     n = int(next(iter(found.values())).n.iloc[0])
     text = f"{SEEN}Differences between students of equal seed, n = {n}, each with a teacher of its own:\n\n"
-    return text + as_table(["comparison", "f", "difference (points)", "says"], rows)
+    return text + as_table(["comparison", "f", "difference (points)", "reading"], rows)
 
 
 def paper_teachers(printed: Mapping[str, float], study: pd.DataFrame, sizes: Mapping[str, int]) -> str:

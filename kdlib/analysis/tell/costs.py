@@ -62,7 +62,7 @@ def against_full(found: pd.DataFrame) -> str:
         rows.append([row["name"], f"{row['share']:.0%}", number(value), direction(value)])
         equal += [row["name"]] if direction(value) in (SAME, RISES) else []
     text = f"{SEEN}Not detected below all data without KD: {'; '.join(equal) or 'none'}.\n\n"
-    return text + as_table(["method", "cost of a student", "accuracy minus all data, no KD (points)", "says"], rows)
+    return text + as_table(["method", "cost of a student", "accuracy minus all data, no KD (points)", "reading"], rows)
 
 
 def shorter(found: pd.DataFrame, what: str) -> str:
@@ -71,7 +71,7 @@ def shorter(found: pd.DataFrame, what: str) -> str:
     for row in found.to_dict("records"):
         value = Interval(float(row["mean"]), float(row["half"]), int(row["n"]))
         said.append([f"{row['fraction']:.0%}", number(value), direction(value)])
-    return f"{SEEN}{what}, seed by seed:\n\n" + as_table(["image steps", "difference (points)", "says"], said)
+    return f"{SEEN}{what}, seed by seed:\n\n" + as_table(["image steps", "difference (points)", "reading"], said)
 
 
 def pays(costs: Mapping[str, Cost], plain: Cost, lost: Mapping[str, Interval]) -> str:

@@ -95,7 +95,7 @@ def calibration(
         "above its floor (points)",
         "confidence minus accuracy (points)",
     ]
-    said = f"Too sure: {listed(too_sure) or 'none detected'}. Not sure enough: {listed(too_shy) or 'none detected'}."
+    said = f"Detected as too sure: {listed(too_sure) or 'none'}; as not sure enough: {listed(too_shy) or 'none'}."
     return f"{SEEN}{said}\n\n{table(header, rows)}"
 
 
@@ -106,7 +106,7 @@ def tree(found: Mapping[str, Agreement], counts: Mapping[str, int]) -> str:
         rows.append([name, counts[name], f"{value.correlation:+.2f}", f"{value.p:.2g}"])
         seen += [name] if value.p <= 0.05 else []
     header = ["confusions of", "number", "rank correlation with the teacher's soft targets", "p (classes renamed)"]
-    ends = f"More than renamed classes would give (p at most 0.05): {listed(seen) or 'none'}."
+    ends = f"The agreement is higher than renamed classes would give (p at most 0.05) for {listed(seen) or 'none of them'}."
     return f"{SEEN}{ends}\n\n{table(header, rows)}"
 
 

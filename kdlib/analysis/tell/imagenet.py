@@ -192,7 +192,7 @@ def kinds_of_numbers(measured: Mapping[str, Measured], device: Mapping[str, Meas
 def cost_table(panels: Mapping[str, pd.DataFrame], shown: str) -> str:
     """What each recipe waits for, and the extrapolated costs of one of them: a line for each f and number of GPUs."""
     rows = [
-        [f"{row.fraction:.0%}", row.gpus, f"{row.hours:,.1f}", f"{row.gpu_hours:,.0f}", f"{row.scoring_gpu_hours:.2f}",
+        [f"{row.fraction:.0%}", row.gpus, f"{row.hours:,.2f}", f"{row.gpu_hours:,.0f}", f"{row.scoring_gpu_hours:.2f}",
          f"{row.memory / 1e9:.1f}", f"{row.read / 1e12:,.1f}", row.bound]
         for row in panels[shown].itertuples()
     ]  # fmt: skip

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kdlib.analysis.kd_weight import Fitted
-from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals
 from kdlib.analysis.tell import FALLS, FEW, RISES, SEEN, change, direction, listed, number, table, trend
 
@@ -106,21 +106,23 @@ def rules(found: Mapping[str, Fitted]) -> str:
     return f"{SEEN}{way} On the accuracies that it was fitted to:\n\n{table(header, rows)}"
 
 
-def held_out(leads: Mapping[str, pd.DataFrame], promised: Mapping[str, float]) -> str:
+def held_out(leads: Mapping[str, pd.DataFrame], fitted: Mapping[str, float]) -> str:
     """The rule minus the best constant on data it was not fitted on: condition -> fraction, seed, difference.
 
-    promised: condition -> the gain on the fitted data, for the conditions that have one.
+    fitted: condition -> the gain on the fitted data, for the conditions that have one.
     """
     rows, ways = [], {}
     for name, found in leads.items():
         overall = interval(found.groupby("seed").difference.mean())
         ways[name] = direction(overall)
-        rows.append([name, f"{promised[name]:+.2f}", number(overall, 2), ways[name]])
-    header = ["condition", "promised by the fit (points)", "found (points)", "says"]
+        rows.append([name, f"{fitted[name]:+.2f}", number(overall, 2), ways[name]])
+    header = ["condition", "gain on the fitted data (points)", "gain on the held-out data (points)", "reading"]
     better = [name for name, way in ways.items() if way == RISES]
     worse = [name for name, way in ways.items() if way == FALLS]
-    parts = [f"better than the best constant: {listed(better) or 'none'}", f"worse: {listed(worse) or 'none'}"]
-    end = f"Where the interval leaves out zero, the rule is {'; '.join(parts)}."
+    end = (
+        f"By the interval the rule is better than the best constant for {listed(better) or 'none'}, and worse for "
+        f"{listed(worse) or 'none'}."
+    )
     return f"{SEEN}Test accuracy, mean over the held-out fractions. {end}\n\n{table(header, rows)}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
 from kdlib.analysis.tell import FALLS, RISES, SEEN, direction, level, listed, trend
 from kdlib.analysis.tell import table as as_table

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, points
 from kdlib.analysis.tell import SEEN, change, comparison, direction, folded, level, listed, percent
 from kdlib.analysis.tell import table as as_table
@@ -82,7 +82,7 @@ def gains(differences: pd.DataFrame, trends: pd.DataFrame) -> str:
         "kept by",
         *(f"gain at {end:.0%} noise" for end in ends),
         "change of the gain per ten points of noise",
-        "says",
+        "reading",
     ]
     return f"{SEEN}Accuracy with KD minus without, in points (n = {int(found.n.max())}):\n\n" + as_table(header, rows)
 

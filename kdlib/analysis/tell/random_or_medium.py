@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kdlib.analysis.claims import specification
 from kdlib.analysis.design import Ratio
-from kdlib.analysis.plots.accuracy import named
+from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals
 from kdlib.analysis.tell import FALLS, FEW, RISES, SAME, SEEN, comparison, direction, listed, number
 from kdlib.analysis.tell import table as as_table
@@ -62,7 +62,8 @@ def pairs(random: NDArray, medium: NDArray, unpaired: Interval, p: float) -> str
     return (
         f"{SEEN}Medium is ahead in {int((differences > 0).sum())} of {len(differences)} pairs. "
         f"{comparison('Medium', 'random', found)}{widths} "
-        f"If the sign of each difference were a coin's, as large a mean would come up in {p:.1%} of all cases."
+        f"If each difference were as likely to lie below zero as above, a mean as large as this would come up in {p:.1%} of "
+        f"all cases."
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from kdlib.analysis.claims import Effect, Verdict, specifications
+from kdlib.analysis.claims import Effect, Verdict, reasons, specifications
 from kdlib.analysis.plots.scoreboard import LIMIT, design
 from kdlib.analysis.scoreboard import WORDS, short
 from kdlib.analysis.tell import SEEN, folded, listed, number
@@ -94,7 +94,7 @@ def _behind(name: str, v: Verdict) -> str:
         ]
         lines.append(as_table(["effect", "points", "against its threshold", "paper"], rows))
         lines += [f"{len(v.effects) - MOST} more effects."] if len(v.effects) > MOST else []
-    lines += [f"Left out: {'; '.join(v.left_out)}."] if v.left_out else []
+    lines += [f"Left out: {reasons(v.left_out)}."] if v.left_out else []
     lines += [f"Note: {'; '.join(v.notes)}."] if v.notes else []
     return "\n\n".join(lines)
 

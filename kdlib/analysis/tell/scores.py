@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from kdlib.analysis.plots.scores import NAMES
+from kdlib.analysis.names import NAMES
 from kdlib.analysis.statistics import Interval, interval
 from kdlib.analysis.tell import SEEN, folded, listed, percent, table
 from kdlib.scorers import Signals

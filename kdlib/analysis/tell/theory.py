@@ -119,12 +119,14 @@ def rates(edges: Sequence[int], found: Mapping[str, Array]) -> Markdown:
     lines = []
     for name, shares in found.items():
         best = int(np.argmin(shares[:, 0]))
+        again = int((shares[:, 0] == shares[best, 0]).sum()) - 1
+        others = f" and {again} more bin{'s' if again > 1 else ''}" if again else ""
         fewer = "detectably fewer" if shares[best, 2] < shares[0, 1] else "not detectably fewer"
         more = f"; in the last bin ({names[-1]}) detectably more again, {shares[-1, 0]:.2g}%"
         rises = more if shares[-1, 1] > shares[best, 2] else ""
         lines.append(
             f"- *{name}*: {shares[0, 0]:.2g}% fail with {names[0]} kept samples; the fewest, {shares[best, 0]:.2g}%, with "
-            f"{names[best]} ({fewer}){rises}."
+            f"{names[best]}{others} ({fewer}){rises}."
         )
     return Markdown(f"{SEEN}Failures against $N_f$:\n\n" + "\n".join(lines))
 

@@ -38,7 +38,7 @@ def found(means: list[float], half: float = 1.0) -> pd.DataFrame:
 def test_gains_count_the_certain_points() -> None:
     text = tell.gains(found([5.0, 0.2, -3.0]))
     assert "+5.0 ± 1.0 (EL2N, f = 10%) and -3.0 ± 1.0 (EL2N, f = 70%)" in text
-    assert "At 1 of 3 points the 95% interval lies above zero, at 1 below, at 1 neither" in text
+    assert "The 95% interval lies above zero at 1 of 3 points, below zero at 1, and contains zero at 1." in text
 
 
 def test_against_random_says_where_it_wins_and_where_it_loses() -> None:
@@ -88,4 +88,7 @@ def test_a_guess_is_answered_behind_a_click() -> None:
 
 def test_a_gain_at_one_point_alone_is_no_largest_one() -> None:
     text = tell.gains(found([5.0]))
-    assert "Gain in points: +5.0 ± 1.0 (EL2N, f = 10%). At 1 of 1 points" in text and "smallest" not in text
+    assert (
+        "Gain in points: +5.0 ± 1.0 (EL2N, f = 10%). The 95% interval lies above zero at 1 of 1" in text
+        and "smallest" not in text
+    )

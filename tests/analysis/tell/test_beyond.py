@@ -19,7 +19,7 @@ def test_two_students_says_more_or_less():
 
 def test_gains_counts_what_is_detected():
     said = tell.gains({"a": points(3.0, 0.5), "b": points(-2.0)})
-    assert "At 1 of 3 points the gain is detected, at 1 a loss" in said and "no difference detected" in said
+    assert "A gain is detected at 1 of 3 points and a loss at 1." in said and "no difference detected" in said
 
 
 def test_optimisers_and_pairs_word_a_paired_difference():

@@ -44,13 +44,13 @@ def test_calibration_names_the_too_sure_and_the_not_sure_enough() -> None:
     floors = dict.fromkeys(errors, NEAR)
     sure = {"no KD": NEAR, "other": NEAR - NEAR.mean(), "KD": -NEAR}
     text = tell.calibration(errors, floors, sure)
-    assert "Too sure: no KD. Not sure enough: KD." in text and "+2.00 ± 0.00 (n = 5)" in text
+    assert "Detected as too sure: no KD; as not sure enough: KD." in text and "+2.00 ± 0.00 (n = 5)" in text
 
 
 def test_tree_counts_only_small_p() -> None:
     found = {"students": Agreement(0.6, 0.001, 45), "teacher": Agreement(0.1, 0.4, 45)}
     text = tell.tree(found, {"students": 200, "teacher": 9})
-    assert "(p at most 0.05): students." in text and "| teacher | 9 | +0.10 | 0.4 |" in text
+    assert "(p at most 0.05) for students." in text and "| teacher | 9 | +0.10 | 0.4 |" in text
 
 
 def test_one_class_gives_the_places_of_the_printed_classes() -> None:

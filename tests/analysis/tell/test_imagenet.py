@@ -113,7 +113,7 @@ def costs(bounds: tuple[str, str]) -> pd.DataFrame:
 
 def test_the_cost_table_says_that_it_is_extrapolated_and_what_is_waited_for() -> None:
     text = tell.cost_table({"md": costs(("reading", "reading")), "dkdp": costs(("compute", "reading"))}, "md")
-    assert "**extrapolated**" in text and "| 10% | 8 | 10.0 | 80 | 0.30 | 1.4 | 2.0 | reading |" in text
+    assert "**extrapolated**" in text and "| 10% | 8 | 10.00 | 80 | 0.30 | 1.4 | 2.0 | reading |" in text
     assert "`md`: reading on 8 GPUs; `dkdp`: compute or reading on 8 GPUs" in text
 
 

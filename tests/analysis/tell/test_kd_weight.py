@@ -51,7 +51,7 @@ def leads(mean: float) -> pd.DataFrame:
 def test_held_out_counts_only_what_leaves_out_zero() -> None:
     found = {"up": leads(1.0), "none": leads(0.0), "down": leads(-1.0)}
     text = tell.held_out(found, dict.fromkeys(found, 0.5))
-    assert "better than the best constant: up; worse: down" in text and "+0.50" in text
+    assert "better than the best constant for up, and worse for down" in text and "+0.50" in text
     assert "(n = 5)" in text, "n counts seeds, not fractions"
 
 

@@ -49,10 +49,14 @@ def test_tables() -> None:
     assert "| pi | 3.141593 | 3.140625 |" in tell.rounding({"pi": (3.14159265, 3.140625)})
     assert tell.equivalence(["a", "b"]).endswith("- a\n- b")
     assert "| `epochs` | 240 |" in tell.preset({"epochs": 240})
-    names = ["figure", "engine", "conventional", "ratio"]
-    found = [("sweep of 8", 9.65, 23.1, 2.39), ("sweep, open", NAN, NAN, NAN), ("peak", 1.0, 1.0, 1.0)]
+    names = ["figure", "engine", "conventional", "ratio", "note"]
+    found = [
+        ("sweep of 8", 9.65, 23.1, 2.39, "640 images each, s"),
+        ("sweep, open", *[NAN] * 3, ""),
+        ("peak", 1.0, 1.0, 1.0, ""),
+    ]
     rows = pd.DataFrame(found, columns=names)
-    assert tell.side_by_side(rows).splitlines()[2:] == ["| sweep of 8 | 9.65 | 23.1 | 2.39 |"]
+    assert tell.side_by_side(rows).splitlines()[2:] == ["| sweep of 8 | 640 images each | 9.65 | 23.1 | 2.39 |"]
     assert "| 8 | 1.50 | 83% |" in tell.makespans({8: 1.5}, 10.0)
 
 
