@@ -121,6 +121,16 @@ def soft_targets(image: NDArray, logits: NDArray, classes: Sequence[str], taus: 
     return figure
 
 
+def apart(place: int, count: int, fractions: ArrayLike) -> float:
+    """The factor on f that sets the bars of `count` lines side by side, so that they do not hide each other.
+
+    A step is a fiftieth of the axis, so that a point stays near its own tick.
+    """
+    ends = np.asarray(fractions, dtype=np.float64)
+    step = max(ends.max() / ends.min(), 2.0) ** 0.02
+    return float(step ** (place - (count - 1) / 2))
+
+
 def differences(panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
     """Differences in points against f, a panel each (title -> pruning, fraction, mean, half, n); zero is dashed."""
     figure, axes = plt.subplots(1, len(panels), figsize=(6, 3), sharey=True, squeeze=False)
@@ -129,7 +139,7 @@ def differences(panels: Mapping[str, pd.DataFrame], ylabel: str) -> Figure:
         names = list(dict.fromkeys(found.pruning))
         for k, name in enumerate(names):
             line = found[found.pruning == name]
-            x = line.fraction * 1.05 ** (k - (len(names) - 1) / 2)  # side by side, so that bars do not hide each other
+            x = line.fraction * apart(k, len(names), found.fraction)
             shown: dict[str, Any] = {"fmt": marker(name) + "-", "ms": 3.5, "lw": 1.4, "capsize": 2.5}
             label = f"{named(name)} ({seeds_note(line)})"
             axis.errorbar(x, line["mean"], line.half.fillna(0), color=colour(name), label=label, **shown)
@@ -192,6 +202,8 @@ def effects(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (point
             axis.legend(fontsize=7, handlelength=1.6)
         fraction_axis(axis, everything.fraction, narrow=True)
         axis.tick_params(axis="x", labelsize=7)
+    if "bound" in everything:
+        axes[0, 0].margins(y=0.2)  # room for the arrows
     axes[0, 0].set_ylabel(ylabel)
     return figure
 

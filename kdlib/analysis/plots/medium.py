@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from kdlib.analysis.plots.accuracy import fraction_axis, seeds_note
+from kdlib.analysis.plots.accuracy import apart, fraction_axis, seeds_note
 from kdlib.analysis.plots.style import PALETTE
 from kdlib.analysis.statistics import points
 
@@ -151,7 +151,7 @@ def lines(axis: Axes, found: pd.DataFrame, column: str, tones: Mapping[str, str]
     names = list(dict.fromkeys(found[column]))
     for k, name in enumerate(names):
         line = found[found[column] == name].sort_values("fraction")
-        x = line.fraction * 1.06 ** (k - (len(names) - 1) / 2)
+        x = line.fraction * apart(k, len(names), found.fraction)
         shown: dict[str, Any] = {"fmt": "osD^vP"[k % 6] + "-", "ms": 4, "lw": 1.3, "capsize": 2.5}
         tone = tones.get(name, (BLUE, ORANGE, GREEN, PINK, YELLOW, BLACK)[k % 6])
         axis.errorbar(x, line["mean"], line.half.fillna(0), color=tone, label=f"{name} ({seeds_note(line)})", **shown)

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from kdlib.analysis.plots.frames import addresses, drawn
 from kdlib.analysis.statistics import Interval, interval
 from kdlib.analysis.tell import checked as checked
-from kdlib.analysis.tell import listed
 
 NO_VERDICT = "no verdict from fewer than three seeds"
 
@@ -106,7 +105,7 @@ def agreement(mine: Mapping[str, ArrayLike], theirs: Mapping[str, ArrayLike]) ->
     """The largest difference (points) between two sets of accuracies of equal names and seeds, and both means."""
     pairs = {name: (np.asarray(mine[name], dtype=np.float64), np.asarray(theirs[name])) for name in mine}
     worst = max(float(np.abs(a - b).max()) for a, b in pairs.values())
-    means = listed([f"{name} {a.mean():.2f}% and {b.mean():.2f}%" for name, (a, b) in pairs.items()])
+    means = "; ".join(f"{name} {a.mean():.2f}% and {b.mean():.2f}%" for name, (a, b) in pairs.items())
     return Markdown(
         f"**What we see.** Mean accuracy by hand and by `sweep`: {means}. "
         f"The largest difference for one seed is {worst:.2f} points."
