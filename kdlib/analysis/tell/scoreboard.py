@@ -75,7 +75,7 @@ def unfolded(claim: str, verdicts: Mapping[str, Mapping[str, Verdict]], table: p
     parts = [f"The claim ({'DKDP' if known.paper == 'dkdp' else 'MD'}, {known.where}): {known.claim}."]
     parts += [_behind(name, v) for name, v in found.items() if v.effects or short(v) != "not measured"]
     if len(parts) == 1:
-        lack = next((listed(v.left_out[:MOST_REASONS]) for v in found.values() if v.left_out), "no runs")
+        lack = next((reasons(v.left_out, MOST_REASONS) for v in found.values() if v.left_out), "no runs")
         parts.append(f"Not measured: {lack}.")
     parts.append(_power_of(claim, table))
     return folded(f"{claim} · {words or 'not measured'}", "\n\n".join(parts))
