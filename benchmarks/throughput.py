@@ -233,37 +233,6 @@ def classroom(repeats: int, folder: Path, peak: Peak) -> Row:
     )
 
 
-NEXT_SWEEP = """
-import json, sys, time
-from kdlib.experiments.grid import sweep
-from kdlib.experiments.idle_workers import IDLE
-def seconds(tau):
-    start = time.perf_counter()
-    sweep({{"seed": list(range(10))}}, dataset="digits", fraction=0.05, tau=tau, epochs=60, workers=2, store={store!r},
-          progress=False)
-    return time.perf_counter() - start
-seconds(1.0)  # the teacher, and the first workers
-walls = []
-for repeat in range({repeats}):
-    waiting = seconds(2.0 + repeat)
-    IDLE.clear()
-    walls.append((waiting, seconds(100.0 + repeat)))
-json.dump(walls, open({answer!r}, "w"))
-"""
-
-
-def next_sweep(repeats: int, folder: Path) -> Row:
-    """Ten digits runs by the workers that the sweep before has left, and by new ones, in turn."""
-    answer = folder / "next.json"
-    process = machine.python(NEXT_SWEEP.format(store=str(folder / "next"), repeats=repeats, answer=str(answer)))
-    if process.wait():
-        raise RuntimeError("the sweeps with waiting workers failed")
-    ours, theirs = zip(*json.loads(answer.read_text()), strict=True)
-    ratio = tuple(b / a for a, b in zip(ours, theirs, strict=True))
-    name = "next sweep of 10 digits runs, by the workers of the one before"
-    return Row(name, "s", ours, theirs, ratio, note="seconds; against workers that are started for it")
-
-
 MEMORY = """
 from kdlib import Run, run
 from kdlib.store.artefacts import Store
@@ -326,7 +295,7 @@ PARTS: dict[str, Callable[[Size, Path, Peak], list[Row]]] = {
     ),
     "sweep": lambda size, folder, peak: sweeps(size, folder, peak, False),
     "loaded": lambda size, folder, peak: sweeps(size, folder, peak, True),
-    "classroom": lambda size, folder, peak: [classroom(size.classes, folder, peak), next_sweep(size.classes, folder)],
+    "classroom": lambda size, folder, peak: [classroom(size.classes, folder, peak)],
     "memory": lambda size, folder, peak: [memory(folder, size is QUICK)],
     "gpu": lambda *_: gpu_rows(),
 }
