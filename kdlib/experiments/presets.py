@@ -35,7 +35,7 @@ DEEPCORE = {
 
 PRESETS: dict[str, Preset] = {
     "smoke": Preset({"dataset": "digits", "epochs": 4}, (0, 1), (0.1, 0.5)),
-    "class": Preset(  # few samples are trained on faster than the test images are looked at
+    "class": Preset(  # with few samples an epoch takes less time than a test of the network
         {"dataset": "digits", "epochs": 60, "eval_every": 10, "score_runs": 5},
         tuple(range(10)),
         (0.02, 0.05, 0.1, 0.2, 0.4, 0.7),

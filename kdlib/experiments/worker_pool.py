@@ -216,7 +216,7 @@ def in_processes(jobs: list[Job], work: Work, wait: bool, count: int) -> Iterato
                 continue
             left -= len(answer[1])
             yield answer
-        for thread in threads:
+        for thread in threads:  # each leaves its child to the next sweep before `close` ends those that are left
             thread.join(10.0)
     finally:
         pool.close()

@@ -54,6 +54,11 @@ class Cells:
                 return self.runs[key]
         return {}
 
+    def shown(self, pruning: str) -> str:
+        """The pruning's name for a reader; of "a/b" that of the one that `point` takes."""
+        found = set(self.values("pruning"))
+        return named(next((name for name in pruning.split("/") if name in found), pruning))
+
     def fractions(self) -> tuple[list[float], list[str]]:
         """The fractions to judge, and the missing ones in words."""
         found, missing = self.claim.chosen(self.values("fraction"))

@@ -25,7 +25,10 @@ def gain_everywhere(rows: pd.DataFrame, claim: Claim) -> Verdict:
         return judge(points, [], [f"KD weight {claim.alphas[0]}"])
     effects = [
         gap(
-            f"{named(p)}, f = {f:g}", points.point(p, f, alpha), points.point(p, f, 0.0), paper=_paper_gain(claim, p, f)
+            f"{points.shown(p)}, f = {f:g}",
+            points.point(p, f, alpha),
+            points.point(p, f, 0.0),
+            paper=_paper_gain(claim, p, f),
         )
         for p in claim.prunings
         for f in fractions
@@ -47,7 +50,7 @@ def gain_at_small_f(rows: pd.DataFrame, claim: Claim) -> Verdict:
     smallest, effects = fractions[0], []
     for p, f in itertools.product(claim.prunings, fractions[1:]):
         parts = [points.point(p, at, a) for at in (smallest, f) for a in (alpha, 0.0)]
-        where = f"{named(p)}, gain at f = {smallest:g} minus gain at f = {f:g}"
+        where = f"{points.shown(p)}, gain at f = {smallest:g} minus gain at f = {f:g}"
         effects.append(_combined(where, parts, lambda a, b, c, d: a - b - c + d))
     return judge(points, effects, missing)
 
@@ -63,7 +66,7 @@ def random_beats_scorers(rows: pd.DataFrame, claim: Claim) -> Verdict:
     if alpha is None or not fractions:
         return judge(points, [], missing or [f"a fraction {claim.fractions}"])
     effects = [
-        gap(f"random - {named(p)}, f = {f:g}, {name}", points.point("random", f, a), points.point(p, f, a))
+        gap(f"random - {points.shown(p)}, f = {f:g}, {name}", points.point("random", f, a), points.point(p, f, a))
         for p in claim.prunings
         for f in fractions
         for a, name in ((0.0, "no KD"), (alpha, "KD"))
@@ -87,7 +90,8 @@ def robust_at_large_f(rows: pd.DataFrame, claim: Claim) -> Verdict:
         for one, other in itertools.combinations(claim.prunings, 2):
             for a, b in ((one, other), (other, one)):
                 taught = points.point(a, f, alpha), points.point(b, f, alpha)
-                effects.append(gap(f"{named(a)} - {named(b)} with KD, f = {f:g}", *taught, threshold=-claim.threshold))
+                where = f"{points.shown(a)} - {points.shown(b)} with KD, f = {f:g}"
+                effects.append(gap(where, *taught, threshold=-claim.threshold))
         effects.append(_narrowing(points, f, alpha))
     return judge(points, effects, missing)
 

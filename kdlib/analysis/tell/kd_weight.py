@@ -145,8 +145,15 @@ def softness(entropy: Mapping[float, float], classes: int) -> str:
 
 
 def gaps_beside(paper: pd.DataFrame, ours: Mapping[str, pd.DataFrame]) -> str:
-    """alpha = 1 minus alpha = 0.5 in points: what DKDP prints, and our numbers where both have the point."""
+    """alpha = 1 minus alpha = 0.5 in points: what DKDP prints, our numbers at its points, and those at other points."""
     rows, missing = [], []
+    asked = set(zip(paper.pruning, paper.fraction, strict=True))
+    beyond = [
+        f"{named(row.pruning)} at {row.fraction:.0%} on {name} {number(Interval(row.mean, row.half, int(row.n)))}"
+        for name, found in ours.items()
+        for row in found.itertuples()
+        if (row.pruning, row.fraction) not in asked
+    ]
     for printed in paper.itertuples():
         bound = "more than" if printed.mean > 0 else "less than"
         told = [named(printed.pruning), f"{printed.fraction:.0%}", f"{bound} {printed.mean:+g}"]
@@ -157,7 +164,8 @@ def gaps_beside(paper: pd.DataFrame, ours: Mapping[str, pd.DataFrame]) -> str:
             told.append("not measured yet" if at is None else number(at))
         rows.append(told)
     lack = f"\n\nNot measured yet by us: {listed(missing)}." if missing else ""
-    return f"Effects in points:\n\n{table(['pruning', 'f', 'paper, CIFAR-100', *ours], rows)}{lack}"
+    more = f"\n\nOurs at other points: {listed(beyond)}." if beyond else ""
+    return f"Effects in points:\n\n{table(['pruning', 'f', 'paper, CIFAR-100', *ours], rows)}{more}{lack}"
 
 
 def adaptive(paper: pd.DataFrame, ours: Mapping[float, Interval]) -> str:

@@ -62,8 +62,7 @@ def pairs(random: NDArray, medium: NDArray, unpaired: Interval, p: float) -> str
     return (
         f"{SEEN}Medium is ahead in {int((differences > 0).sum())} of {len(differences)} pairs. "
         f"{comparison('Medium', 'random', found)}{widths} "
-        f"If each difference were as likely to lie below zero as above, a mean as large as this would come up in {p:.1%} of "
-        f"all cases."
+        f"If the sign of each difference were random, a mean as large as this would come up in {p:.1%} of all cases."
     )
 
 

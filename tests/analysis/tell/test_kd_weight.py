@@ -71,7 +71,9 @@ def test_gaps_beside_say_what_is_missing() -> None:
     ours = pd.DataFrame({"pruning": ["forgetting"], "fraction": [0.1], "mean": [-2.0], "half": [0.5], "n": [4]})
     text = tell.gaps_beside(kd_weight.published_weight_gaps(), {"digits": ours, "CIFAR-100": ours.iloc[:0]})
     assert "more than +8" in text and "less than -1" in text and "-2.0 ± 0.5 (n = 4)" in text
-    assert "Not measured yet by us" in text and "forgetting at 70% on digits" in text
+    assert "Not measured yet by us" in text and "forgetting at 70% on digits" in text and "other points" not in text
+    other = tell.gaps_beside(kd_weight.published_weight_gaps(), {"digits": ours.assign(pruning="random")})
+    assert "Ours at other points: random at 10% on digits -2.0 ± 0.5 (n = 4)." in other
 
 
 def test_adaptive_counts_the_paper_s_signs_and_ours() -> None:
