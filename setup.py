@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-PARTS = ("notebooks", "data/paper", "data/results", "data/teachers", "benchmarks/results")
+PARTS = ("notebooks", "data/paper", "data/results", "data/teachers", "data/scores", "benchmarks/results")
 SUFFIXES = {".ipynb", ".md", ".csv", ".json", ".jsonl", ".safetensors"}
 
 

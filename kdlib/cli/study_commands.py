@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,9 @@ class StudyOptions:
     workers: int = option(1, "runs at a time, one process of one thread each")
     at_most: int = option(0, "stop after so many runs; 0: when all are done")
     teachers: bool = option(False, "train the teachers only")
-    ship: str = option("", "write trained teachers to data/teachers, with this commit on their cards")
+    ship: str = option(
+        "", "write trained teachers to data/teachers and scores to data/scores, with this commit on their cards"
+    )
     status: bool = option(False, "say how far the study is and what the rest will cost, and train nothing")
 
 
@@ -78,6 +81,10 @@ def _carry_out(flags: StudyOptions) -> int:
             f"{count} runs trained; {len(studies.missing(flags.name))} are missing; rows: {studies.results(flags.name)}"
         )
     if flags.ship:
-        for path in studies.ship_teachers(flags.name, store, flags.ship):
+        shipped = (
+            studies.ship_teachers(flags.name, store, flags.ship),
+            studies.ship_scores(flags.name, store, flags.ship),
+        )
+        for path in itertools.chain(*shipped):
             note(f"{path}")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kdlib.utils import paths
 
-DATA = ("paper", "results", "teachers")  # the folders of `data/` that lessons read
+DATA = ("paper", "results", "teachers", "scores")  # the folders of `data/` that lessons read
 SUFFIXES = {".ipynb", ".md", ".csv", ".json", ".jsonl", ".safetensors"}
 
 

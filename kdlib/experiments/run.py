@@ -17,6 +17,7 @@ from torch import OutOfMemoryError, nn
 
 from kdlib import __version__
 from kdlib.data.core import Dataset
+from kdlib.experiments import score_tables
 from kdlib.experiments.checks import check
 from kdlib.experiments.config import Run, as_run
 from kdlib.experiments.fingerprint import (
@@ -34,13 +35,13 @@ from kdlib.experiments.fingerprint import (
     teacher_runs,
 )
 from kdlib.experiments.objective import Objective, TeacherSide, build_student
-from kdlib.experiments.samples import kept_samples, workshop
+from kdlib.experiments.samples import cost_of_scores, kept_samples, workshop
 from kdlib.store.artefacts import Store, key
 from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.loop import Member, Trained, train_batched
 from kdlib.training.recipe import precision_used
 from kdlib.training.reference_runs import Arrays, ReferenceRuns, Workshop, load_model, model_of, stackable
-from kdlib.training.signals import Recording, cost_of, sources
+from kdlib.training.signals import Recording, sources
 from kdlib.utils import seeds
 from kdlib.utils.devices import resolve_device
 
@@ -168,8 +169,7 @@ def _costs(r: Run, t: Trained, teacher: TeacherSide | None, store: Store) -> dic
     What other runs share (teacher, scores) is stated in full in each row; only the cache's cost is that of this call.
     """
     own_teacher = teacher is not None and scorer_of(r).of == "teacher"  # its cost stands in the teacher's columns
-    needs = () if own_teacher else needed_signals(r)
-    scoring = cost_of(needs, scored_runs(r), workshop(r, store), recording(r))
+    scoring = (0.0, 0) if own_teacher else cost_of_scores(r, store)
     cached = (teacher.logits.seconds, teacher.logits.images) if teacher else (0.0, 0)
     return {
         "seconds": round(t.seconds, 3),
@@ -234,7 +234,8 @@ def load_teacher(r: Run | Mapping[str, Any], store: Store | str | None = None) -
 def needed_artefacts(r: Run) -> tuple[tuple[str, str], ...]:
     """(kind, key) of the stored arrays that the run reads: shared ones are best made first, and once."""
     teacher = teacher_runs(r) if needs_teacher(r) else None
-    return _artefacts(data_fields(r), r.device, teacher, needed_signals(r), scored_runs(r), recording(r))
+    signals = needed_signals(r) if score_tables.shipped(r) is None else ()
+    return _artefacts(data_fields(r), r.device, teacher, signals, scored_runs(r), recording(r))
 
 
 @functools.lru_cache(maxsize=4096)

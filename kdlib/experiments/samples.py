@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdlib.data.tables import read_kept
-from kdlib.experiments import teachers
+from kdlib.experiments import score_tables, teachers
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import (
     centre_of,
@@ -28,7 +28,7 @@ from kdlib.scorers import Signals
 from kdlib.store.artefacts import Store
 from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.reference_runs import Arrays, Workshop
-from kdlib.training.signals import record
+from kdlib.training.signals import cost_of, record
 from kdlib.utils import seeds
 from kdlib.utils.calls import accepted
 
@@ -80,9 +80,18 @@ def sample_scores(r: Run, store: Store) -> np.ndarray:
     return _scored(below, store)[0]
 
 
+def cost_of_scores(r: Run, store: Store) -> tuple[float, int]:
+    """Wall time (s) and image steps of the trainings behind the run's scores, zero where it needs none."""
+    if (given := score_tables.shipped(r)) is not None:
+        return given.seconds, given.images
+    return cost_of(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
+
+
 def _scored(r: Run, store: Store) -> tuple[np.ndarray, Signals, np.random.Generator]:
-    """Scores (N,), the signals they come from, and the generator that goes on to draw ties."""
+    """Scores (N,), the signals they come from (none, if the scores are shipped), and the generator that draws ties."""
     rng = seeds.stream(r.seed, "subset")
+    if (given := score_tables.shipped(r)) is not None:
+        return given.scores, Signals(), rng
     signals = record(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
     if "released" in scorer_of(r).needed(**needs_options(r)):
         signals = dataclasses.replace(signals, released=released_table(r)[0])

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kdlib.experiments import score_tables
 from kdlib.experiments.config import PRESETS, Run, fields_of
-from kdlib.experiments.fingerprint import in_effect, needs_teacher, teacher_runs
+from kdlib.experiments.fingerprint import in_effect, needed_signals, needs_teacher, recording, scored_runs, teacher_runs
 from kdlib.experiments.grid import export_rows, sweep_runs
 from kdlib.experiments.groups import STUDIES
 from kdlib.experiments.run import workshop
-from kdlib.experiments.teachers import ship, shipped, without_precision
+from kdlib.experiments.samples import cost_of_scores, sample_scores
+from kdlib.experiments.shipped import without_precision
+from kdlib.experiments.teachers import ship, shipped
 from kdlib.store.artefacts import Store
 from kdlib.training.reference_runs import networks
+from kdlib.training.signals import sources
 from kdlib.utils import paths
 
 
@@ -120,3 +125,32 @@ def ship_teachers(name: str, store: Store, commit: str) -> list[Path]:
             about = {"title": title, "commit": commit, "recipe": dataclasses.asdict(runs.recipe)}
             found.append(ship(title, networks(runs, shop), shop.data, description, about))
     return found
+
+
+def ship_scores(name: str, store: Store, commit: str) -> list[Path]:
+    """Write the scores whose trainings are stored and that are not shipped yet into `data/scores`, each with its card."""
+    found: list[Path] = []
+    met: list[dict] = []
+    for r in runs_of(name):
+        if not score_tables.can_be_shipped(r) or (about := score_tables.description(r)) in met:
+            continue
+        met.append(about)
+        if score_tables.shipped(r) is None and _scores_at_hand(r, store):
+            seconds, images = cost_of_scores(r, store)
+            title = _title_of_scores(r)
+            card = {"title": title, "commit": commit, "seconds": seconds, "images": images}
+            found.append(score_tables.ship(title, sample_scores(r, store), r, card))
+    return found
+
+
+def _title_of_scores(r: Run) -> str:
+    """`cifar100_forgetting_resnet20_e30_r1`: the scored network, its epochs, and how many trainings the scores average."""
+    runs = scored_runs(r)
+    told = f"{r.dataset} {r.scorer} {runs.model} e{runs.recipe.epochs} r{len(runs.seeds)}"
+    return re.sub(r"[^a-z0-9]+", "_", told).strip("_")
+
+
+def _scores_at_hand(r: Run, store: Store) -> bool:
+    """Whether the trainings that the run's scores read are stored; predictions of a stored network take no training."""
+    needed = sources(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
+    return all(store.has(kind, described) for kind, described in needed if kind != "outputs")

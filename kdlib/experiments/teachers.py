@@ -7,8 +7,6 @@ before it trains one.
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -19,36 +17,26 @@ from safetensors.numpy import load_file, save_file
 from kdlib.data.core import Dataset
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import dataset_of
+from kdlib.experiments.shipped import find, folder, write_card
 from kdlib.models import build
 from kdlib.models.weights import load_foreign
 from kdlib.training.evaluate import accuracy, predict
 from kdlib.training.reference_runs import Arrays
-from kdlib.utils import paths
 from kdlib.utils.devices import resolve_device
 
 log = logging.getLogger(__name__)
 
 
-def folder() -> Path:
-    """Where shipped teachers are written to."""
-    return paths.data() / "teachers"
-
-
 def shipped(data: Dataset, description: dict) -> Arrays | None:
     """The arrays of the shipped network with this description, as `reference_runs.networks` has them, or None.
 
-    The dataset is known by its name, since copies of it may hold the same images in another order. A network that was
-    trained in another precision will do where there is none in the wanted one: which one a machine is fast in says
-    nothing of the question asked. There are no `curve/*`: a card keeps the accuracy, not the course of training.
+    There are no `curve/*`: a card keeps the accuracy, not the course of training.
     """
-    wanted, place = _identity(description), folder() if folder().is_dir() else paths.given("teachers")
-    cards = [(card, about) for card, about in _cards(place, _stamp(place)) if about["dataset"] == data.name]
-    for alike in (lambda described: described, without_precision):
-        for card, about in cards:
-            if alike(about["description"]) == alike(wanted):
-                log.info("the teacher comes from %s", card.name)
-                return _arrays(card, about)
-    return None
+    found = find("teachers", data.name, description)
+    if found is None:
+        return None
+    log.info("the teacher comes from %s", found[0].name)
+    return _arrays(*found)
 
 
 def _arrays(card: Path, about: dict[str, Any]) -> Arrays:
@@ -57,22 +45,13 @@ def _arrays(card: Path, about: dict[str, Any]) -> Arrays:
     return {**{f"w/{name}": array[None] for name, array in weights.items()}, **measured}
 
 
-def without_precision(described: Any) -> Any:
-    """A description without the precision of the trainings that it speaks of."""
-    if not isinstance(described, dict):
-        return described
-    return {name: without_precision(value) for name, value in described.items() if name != "precision"}
-
-
 def ship(name: str, arrays: Arrays, data: Dataset, description: dict, about: dict[str, Any]) -> Path:
     """Write the first network of `arrays`, trained on `data`, and its card; returns the path of the weights."""
-    folder().mkdir(parents=True, exist_ok=True)
-    target = folder() / f"{name}.safetensors"
+    folder("teachers").mkdir(parents=True, exist_ok=True)
+    target = folder("teachers") / f"{name}.safetensors"
     save_file({key[2:]: np.ascontiguousarray(a[0]) for key, a in arrays.items() if key.startswith("w/")}, target)
     measured = {key: float(arrays[key][0]) for key in ("test_acc", "seconds", "images")}
-    card = {"dataset": data.name, "description": _identity(description), **measured, **about}
-    target.chmod(0o644)
-    target.with_suffix(".json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    write_card(target, data.name, description, {**measured, **about})
     return target
 
 
@@ -89,18 +68,3 @@ def from_file(r: Run) -> Arrays:
     log.info("the teacher of %s has %.2f%% on the test samples of %s", r.teacher_file, found, data.name)
     weights = {f"w/{name}": value.cpu().numpy()[None] for name, value in network.state_dict().items()}
     return {**weights, "test_acc": np.array([found]), "seconds": np.zeros(1), "images": np.zeros(1)}
-
-
-def _identity(description: dict) -> dict:
-    """A description as a card has it: through JSON, without the data's content and the digest of the code."""
-    return json.loads(json.dumps({k: v for k, v in description.items() if k not in ("data", "rules")}))
-
-
-def _stamp(where: Path) -> tuple:
-    return tuple(sorted((card.name, card.stat().st_mtime_ns) for card in where.glob("*.json")))
-
-
-@functools.lru_cache(maxsize=4)
-def _cards(where: Path, stamp: tuple) -> list[tuple[Path, dict]]:
-    """The cards, read again when one of them has changed."""
-    return [(where / name, json.loads((where / name).read_text())) for name, _ in stamp]

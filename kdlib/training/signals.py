@@ -213,7 +213,9 @@ def sources(
     makers, found = {MAKERS[need] for need in needs}, []
     for part in runs.parts(shop.data, shop.torch_device) if makers - {_subset_models, _gradients} else ():
         described = shop.describe(part)
-        found += [("networks", described), ("outputs", described), ("dynamics", with_early(part, shop))]
+        found.append(("networks", described))
+        found += [("outputs", described)] if _outputs in makers else []
+        found += [("dynamics", with_early(part, shop))] if _dynamics in makers else []
     if _view_scores in makers:
         found.append(("view_scores", _views_description(runs, shop, recording)))
     if _gradients in makers:

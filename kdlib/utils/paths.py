@@ -28,7 +28,7 @@ def data() -> Path:
 
 
 def given(name: str) -> Path:
-    """`paper`, `results` or `teachers`: the project's `data/NAME`, else the copy that travels in the installed package."""
+    """The project's `data/NAME`, such as `paper` or `teachers`, else the copy that travels in the installed package."""
     own, shipped = data() / name, SHIPPED / "data" / name
     return own if own.is_dir() or not shipped.is_dir() else shipped
 

@@ -47,7 +47,7 @@ def test_a_shipped_teacher_is_found_before_one_is_trained(
     r = Run(**SHORT, seed=22)
     expected = run(r, store)
     shop = workshop(r, store)
-    monkeypatch.setattr(teachers, "folder", lambda: tmp_path / "teachers")
+    monkeypatch.setenv("KDLIB_ROOT", str(tmp_path))
     teachers.ship(
         "digits_mlp_s0", networks(teacher_runs(r), shop), shop.data, shop.describe(teacher_runs(r)), {"commit": "none"}
     )
@@ -66,7 +66,7 @@ def test_a_shipped_teacher_of_another_precision_will_do(
     run(r, store)
     shop = workshop(r, store)
     arrays, description = networks(teacher_runs(r), shop), shop.describe(teacher_runs(r))
-    monkeypatch.setattr(teachers, "folder", lambda: tmp_path / "teachers")
+    monkeypatch.setenv("KDLIB_ROOT", str(tmp_path))
     in_bfloat16 = {**description, "recipe": {**description["recipe"], "precision": "bfloat16"}}
     teachers.ship("in_bfloat16", {**arrays, "test_acc": np.array([11.0])}, shop.data, in_bfloat16, {"commit": "none"})
     assert teachers.shipped(shop.data, description)["test_acc"] == [11.0]

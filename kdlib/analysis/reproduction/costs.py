@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from kdlib.data import datasets
+from kdlib.experiments import score_tables
 from kdlib.experiments.config import Run, method_options
 from kdlib.experiments.fingerprint import (
     dataset_of,
@@ -101,7 +102,7 @@ def _has_teacher(runs: ReferenceRuns, r: Run, store: Store) -> bool:
 
 
 def _new_scores(missing: Sequence[Run], store: Store) -> list[tuple[ReferenceRuns, Run]]:
-    """The scored trainings that are missing; a score of the teacher costs no training of its own."""
+    """The scored trainings that are neither stored nor shipped; a score of the teacher costs no training of its own."""
     wanted = {
         (scored_runs(r), _own_data(r), _subsets(r)): r
         for r in missing
@@ -111,6 +112,8 @@ def _new_scores(missing: Sequence[Run], store: Store) -> list[tuple[ReferenceRun
 
 
 def _has_scores(r: Run, store: Store) -> bool:
+    if score_tables.shipped(r) is not None:
+        return True
     needed = sources(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
     trained = [(kind, description) for kind, description in needed if kind != "outputs"]  # these are forward passes
     return all(store.has(kind, description) for kind, description in trained)
