@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdlib.models import build
+from kdlib.models.operations import operations
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -72,12 +72,7 @@ def peak_gflops(dtype: torch.dtype = torch.float32, size: int = 1024, repeats: i
 @functools.cache
 def flops(model: str, num_classes: int, channels: int, size: int) -> tuple[float, float]:
     """FLOPs for one image: (forward, forward + backward); a multiply-add counts two."""
-    network, x = build(model, num_classes, channels, size), torch.zeros(2, channels, size, size)
-    with FlopCounterMode(display=False) as forward, torch.no_grad():
-        network.eval()(x)
-    with FlopCounterMode(display=False) as both:
-        network.train()(x).sum().backward()
-    return forward.get_total_flops() / 2, both.get_total_flops() / 2
+    return operations(build(model, num_classes, channels, size), torch.zeros(2, channels, size, size))
 
 
 @contextmanager

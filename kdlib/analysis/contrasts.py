@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import product
 
 import pandas as pd
 from scipy.stats import t as student_t
 
+from kdlib.analysis.effects import self_distilled
 from kdlib.analysis.statistics import FEWEST, points
 from kdlib.analysis.tables import tidy
 
@@ -45,8 +47,8 @@ def published(numbers: pd.DataFrame, first: str, second: str, trials: int = 3) -
     """first - second (rows of `data/paper/reported.csv`, by their pruning) in the medium-difficulty paper's CIFAR tables.
 
     Columns where, teacher, student, loss, fraction, mean, half, n. The paper prints means and standard deviations of
-    `trials` trials; the interval is Welch's, for trials that are not paired. It cannot hold the spread of random subsets,
-    since one subset serves all trials.
+    `trials` trials; the interval is Welch's, for trials that are not paired. Whether it holds the spread of random subsets
+    is not known: the paper does not say that its trials redraw the subset.
     """
     rows = numbers[(numbers.paper == "medium") & (numbers.dataset == "cifar100") & numbers["std"].notna()]
     one, other = (rows[rows.pruning == name] for name in (first, second))
@@ -61,10 +63,46 @@ def of_study(rows: pd.DataFrame, first: str, second: str, alpha: float) -> pd.Da
     """first - second (prunings) with KD at weight `alpha` in the rows of a study: fraction, mean, half, n; may be empty.
 
     rows: of one student and recipe, as `kdlib.analysis.tables.studies` splits them; an empty table while there are none.
+    Only students under a teacher of their own architecture count (`kdlib.analysis.effects.self_distilled`).
     """
     columns = ["fraction", "mean", "half", "n"]
-    taught = rows[rows.loss == "kd"] if len(rows) else rows
+    taught = _taught(rows)
     if taught.empty:
         return pd.DataFrame(columns=columns)
-    table = tidy(taught)
-    return contrast(table[table.alpha.round(9) == alpha], "pruning", {first: 1.0, second: -1.0})[columns]
+    return of_tidy(tidy(taught), (first, second), alpha)[columns]
+
+
+def _taught(rows: pd.DataFrame) -> pd.DataFrame:
+    chosen = self_distilled(rows)
+    return chosen[chosen.loss == "kd"] if len(chosen) else chosen
+
+
+def of_tidy(table: pd.DataFrame, arms: tuple[str, str], alpha: float) -> pd.DataFrame:
+    """The difference of two prunings in a table with KD at weight `alpha`: fraction, mean, half, n."""
+    return contrast(table[table.alpha.round(9) == alpha], "pruning", {arms[0]: 1.0, arms[1]: -1.0})
+
+
+def by_precision(
+    rows: pd.DataFrame, copies: pd.DataFrame, arms: tuple[str, str], alpha: float
+) -> dict[str, pd.DataFrame]:
+    """The difference of two prunings, with KD at weight `alpha`, in each pair of precisions of their trainings.
+
+    rows and copies: of a study, and of the same runs in another precision. Names: "medium in float32 minus random in bfloat16".
+    Only fractions count at which the two rows of a pair differ in it; empty where there is none.
+    """
+    parts = [part for part in map(_taught, (rows, copies)) if len(part) and "precision" in part]
+    if not parts:
+        return {}
+    own = tidy(parts[0])
+    own = own[(own.alpha.round(9) == alpha) & own.pruning.isin(arms)]
+    several = own.groupby(["fraction", "seed", "teacher_id"]).precision.nunique() > 1
+    mixed = set(several[several].index.get_level_values("fraction"))
+    every = pd.concat(parts, ignore_index=True)
+    tables = {name: tidy(part) for name, part in every[every.fraction.isin(mixed)].groupby("precision", sort=True)}
+    found = {}
+    for first, second in product(tables, repeat=2):
+        both = [tables[name][tables[name].pruning == arm] for name, arm in zip((first, second), arms, strict=True)]
+        at = of_tidy(pd.concat(both, ignore_index=True), arms, alpha)
+        if len(at):
+            found[f"{arms[0]} in {first} minus {arms[1]} in {second}"] = at
+    return found

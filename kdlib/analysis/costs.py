@@ -11,11 +11,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdlib.data.augment import AUGMENTATIONS
 from kdlib.models import build
+from kdlib.models.operations import operations
 
 IMAGES = 8  # in the batch whose operations are counted
 
@@ -29,17 +28,9 @@ class Work(NamedTuple):
 
 @lru_cache
 def work(network: str, num_classes: int, in_channels: int, image_size: int) -> Work:
-    """The operations of matrix products and convolutions, as torch counts them; the rest is small beside them."""
-    model = build(network, num_classes, in_channels, image_size)
-    images, labels = torch.zeros(IMAGES, in_channels, image_size, image_size), torch.zeros(IMAGES, dtype=torch.long)
-    counts = []
-    for backward in (False, True):
-        with FlopCounterMode(display=False) as counter:
-            loss = F.cross_entropy(model(images), labels)
-            if backward:
-                loss.backward()
-        counts.append(counter.get_total_flops() / IMAGES)
-    return Work(*counts)
+    """The operations of a network of `kdlib.models`, by its name and the shape of its images."""
+    images = torch.zeros(IMAGES, in_channels, image_size, image_size)
+    return Work(*operations(build(network, num_classes, in_channels, image_size), images))
 
 
 class Cost(NamedTuple):

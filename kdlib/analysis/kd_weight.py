@@ -73,6 +73,11 @@ def interaction(table: pd.DataFrame) -> Interval:
     return interval(slopes_by_seed(table) @ logs / (logs**2).sum())
 
 
+def best_of_means(table: pd.DataFrame) -> pd.Series:
+    """For each f the alpha whose accuracy, averaged over the seeds, is highest; it has no interval."""
+    return table.groupby(["fraction", "alpha"]).test_acc.mean().unstack().idxmax(axis=1)
+
+
 class Rule(NamedTuple):
     """alpha(f), a straight line in log f between two ends, constant outside of them."""
 

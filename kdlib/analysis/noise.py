@@ -64,18 +64,6 @@ def accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     return points(tidy(rows, dimensions=("label_noise",)), ("pruning", "alpha", "label_noise"))
 
 
-def slopes(differences: pd.DataFrame) -> pd.DataFrame:
-    """How much a difference changes with each ten points of label noise, by least squares within each pruning and seed.
-
-    differences: pruning, label_noise, seed, difference. Columns pruning, seed, slope (points). The seeds are the sample.
-    """
-    found = []
-    for (pruning, seed), part in differences.groupby(["pruning", "seed"]):
-        if part.label_noise.nunique() > 1:
-            found.append((pruning, seed, np.polyfit(10 * part.label_noise, part.difference, 1)[0]))
-    return pd.DataFrame(found, columns=["pruning", "seed", "slope"])
-
-
 def class_recall(predicted: ArrayLike, labels: ArrayLike, num_classes: int) -> NDArray:
     """Percent of each class's samples that are recognised: predicted (N,), labels (N,) -> (K,); NaN for an absent class."""
     p, y = np.asarray(predicted), np.asarray(labels)

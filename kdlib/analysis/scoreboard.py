@@ -74,6 +74,18 @@ def committed() -> dict[str, dict[str, pd.DataFrame]]:
     return found
 
 
+def left_out() -> dict[str, tuple[int, str]]:
+    """The studies in data/results that `committed` leaves out: name -> (rows, the reason)."""
+    known = {name for claim in claims.specifications().values() for name in claim.datasets}
+    found = {}
+    for name, rows in studies.measured(studies.files()):
+        if studies.former(rows):
+            found[name] = (len(rows), "made before the protocols were mended")
+        elif rows.dataset.iloc[0] not in known:
+            found[name] = (len(rows), "no claim speaks of these data")
+    return found
+
+
 def verdicts(rows: Rows) -> dict[str, Verdict]:
     """The verdict on every claim; a claim without rows is not measured."""
     return {claim: claims.verdict(claim, rows.get(claim, pd.DataFrame())) for claim in claims.CLAIMS}

@@ -70,7 +70,7 @@ OVERVIEW: dict[str, tuple[str, str]] = {
         "15_costs",
     ),
     "16_which_claims_hold": (
-        "What our rows say about every claim of both papers: the verdict, its effect, its rule and its power.",
+        "What our rows say about the claims that we took from both papers: the verdict, its effect, its rule and its power.",
         "16_scoreboard",
     ),
 }

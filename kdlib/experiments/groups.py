@@ -87,10 +87,10 @@ def laptop() -> list[Group]:
 
 def _capacity_windows_and_weights() -> list[Group]:
     capacity = {
-        **THREE,
-        "teacher": values("teacher", "resnet8", "resnet14", "resnet20", "resnet32", "resnet56"),
-        "tau": values("tau", 2.0, 4.0, 7.0),
         "fraction": values("fraction", 0.1, 0.3),
+        "tau": values("tau", 4.0, 2.0, 7.0),
+        "teacher": values("teacher", "resnet8", "resnet20", "resnet14", "resnet32", "resnet56"),
+        **THREE,
     }
     windows = {
         "seed": paired_seeds(5),
@@ -104,7 +104,7 @@ def _capacity_windows_and_weights() -> list[Group]:
         "pruning": _prunings("forgetting", "random"),
     }
     return [
-        Group("DKDP Fig. 7 and 10", capacity, {"student": "resnet14"}),
+        Group("DKDP Fig. 7 and 10", capacity, PRUNINGS["random"]),
         Group("MD Table 1", windows, MD_KD),
         Group("DKDP Fig. 6", fig6, {}),
     ]

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdlib.imagenet import networks
 from kdlib.imagenet.decoding import decode_rate
 from kdlib.losses import cross_entropy
 from kdlib.models import parameters_count
+from kdlib.models.operations import operations
 from kdlib.training.recipe import precision_used
 from kdlib.utils.devices import resolve_device
 
@@ -160,13 +160,8 @@ def table(measured: Measured, plans: Iterable[Plan], clusters: Iterable[Cluster]
 
 
 def arithmetic(network: str, image_size: int = 224, classes: int = 1000) -> tuple[float, float]:
-    """FLOPs for one image, counted by torch: (forward, forward and backward); a multiply-add counts two."""
-    net, x = networks.build(network, classes, image_size), torch.zeros(2, 3, image_size, image_size)
-    with FlopCounterMode(display=False) as forward, torch.no_grad():
-        net.eval()(x)
-    with FlopCounterMode(display=False) as both:
-        net.train()(x).sum().backward()
-    return forward.get_total_flops() / 2, both.get_total_flops() / 2
+    """FLOPs for one image: (forward, forward and backward); a multiply-add counts two."""
+    return operations(networks.build(network, classes, image_size), torch.zeros(2, 3, image_size, image_size))
 
 
 def assumed(measured: Measured, student: str, teacher: str, tflops: float) -> Measured:

@@ -305,7 +305,7 @@ def test_the_table_of_verdicts_shows_the_rule_and_the_runs() -> None:
     found = claims.all_verdicts(make(gain))
     assert [v.claim for v in found] == list(claims.CLAIMS)
     text = claims.as_markdown({"ours": found}, {name: claim.claim for name, claim in claims.specifications().items()})
-    assert "| **D1** KD improves" in text and "trainings at" in text and "Rule of D1:" in text
+    assert "| **D1** KD improves" in text and "trainings of" in text and "Rule of D1:" in text
     assert "Not measured here: " in text and "M9" in text.split("Not measured here: ")[1]
     why = claims.explained(found[0], claims.specification("D2"), pd.read_csv(paths.data() / "paper" / "reported.csv"))
     assert "22.4 top1 gain" in why and "rule: " in why and why.count("(n = 5) above") == 16

@@ -92,3 +92,16 @@ def test_a_study_that_has_only_begun_gives_an_empty_table(part: str) -> None:
     ]
     found = contrasts.of_study(tables.studies(begun)[0], "medium", "random", 0.5)
     assert found.empty and list(found) == ["fraction", "mean", "half", "n"]
+
+
+def test_the_precision_counts_where_a_pair_differs_in_it() -> None:
+    rows = tables.studies(study_rows())[0].assign(precision="bfloat16")
+    assert contrasts.by_precision(rows, pd.DataFrame(), ("medium", "random"), 0.5) == {}
+    other = rows.scorer.eq("difficulty") & rows.fraction.eq(0.05)
+    mixed = rows.assign(precision=rows.precision.where(~other, "float32"))
+    copies = rows[rows.scorer.eq("random") & rows.fraction.eq(0.05)].assign(precision="float32", test_acc=51.0)
+    found = contrasts.by_precision(mixed, copies, ("medium", "random"), 0.5)
+    means = {name: part["mean"].round(6).tolist() for name, part in found.items()}
+    assert means["medium in float32 minus random in bfloat16"] == [2.0] and len(means) == 2
+    assert means["medium in float32 minus random in float32"] == [1.015]
+    assert contrasts.by_precision(pd.DataFrame(), pd.DataFrame(), ("medium", "random"), 0.5) == {}

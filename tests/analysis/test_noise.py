@@ -73,13 +73,9 @@ def rows(gain_per_noise: float) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def test_gains_and_slopes() -> None:
+def test_gains_are_paired() -> None:
     gains = noise.gains_under_noise(rows(20.0), 0.5)
     np.testing.assert_allclose(gains[gains.label_noise == 0.4].difference, 9.0)
-    np.testing.assert_allclose(noise.slopes(gains).slope, 2.0)  # points for each ten points of noise
-    assert len(noise.slopes(gains)) == 8
-    assert noise.slopes(gains[gains.label_noise == 0.4]).empty
-    np.testing.assert_allclose(noise.slopes(noise.gains_under_noise(rows(-20.0), 0.5)).slope, -2.0)
 
 
 def test_accuracies_have_a_row_for_each_rate() -> None:

@@ -67,6 +67,15 @@ def test_two_seeds_are_points_without_a_band() -> None:
     assert "random (n = 2)" in legend_texts(figure)
 
 
+def test_a_line_of_one_point_has_a_bar_beside_the_others() -> None:
+    table = runs()
+    lone = table[(table.pruning == "random") | ((table.fraction == 0.05) & (table.alpha > 0))]
+    axis = plots.accuracy_vs_fraction(lone, None).axes[0]
+    assert len(axis.containers) == 1
+    line = next(line for line in axis.lines if len(line.get_xdata()) == 1 and line.get_marker() == "o")
+    assert 0.05 < np.asarray(line.get_xdata())[0] < 0.06
+
+
 def test_differences_have_a_zero_line_and_error_bars() -> None:
     gains = statistics.gain_points(runs())
     figure = plots.differences({"one": gains, "two": gains}, "points")
@@ -92,11 +101,13 @@ def test_effects_share_their_axes_and_say_n_only_where_it_is_known() -> None:
     check(figure)
     left, right, empty = figure.axes
     assert left.get_ylim() == right.get_ylim() and left.get_xlim() == right.get_xlim()
-    assert {"forgetting", "EL2N"} <= {text.get_text() for text in left.get_legend().get_texts()}
+    assert {"forgetting (Table 1)", "EL2N (Sec. 4.1)"} <= {text.get_text() for text in left.get_legend().get_texts()}
     assert "forgetting (n = 5)" in {text.get_text() for text in right.get_legend().get_texts()}
     assert [text.get_text() for text in empty.texts] == ["no rows yet"] and empty.get_legend() is None
-    line = next(line for line in left.lines if line.get_label() == "forgetting")
-    np.testing.assert_allclose(line.get_ydata(), paper[paper.pruning == "forgetting"]["mean"])
+    line = next(line for line in left.lines if line.get_label() == "forgetting (Table 1)")
+    tabled = paper[(paper.pruning == "forgetting") & (paper["where"] == "Table 1")]
+    np.testing.assert_allclose(line.get_ydata(), tabled["mean"])
+    assert line.get_markerfacecolor() == "white"
 
 
 def test_learning_curves_are_those_given() -> None:

@@ -31,12 +31,15 @@ def test_each_f_has_a_line_with_its_n() -> None:
     figure = plots.against_size(found, SIZES, "own", [], {0.02: 70.0, 0.1: 80.0})
     names = {text.get_text() for text in figure.legends[0].get_texts()}
     assert {"f = 2% (n = 6)", "f = 10% (n = 6)", "no KD, same f"} <= names
+    figure = plots.against_size(found, SIZES, "own", [], {}, each=2)
+    assert "f = 2% (6 students of 3 teachers)" in {text.get_text() for text in figure.legends[0].get_texts()}
 
 
 def test_temperatures_have_a_line_for_each_teacher_and_a_tick_for_each_value() -> None:
     found = pd.concat([points(tau=[2.0, 4.0, 7.0], size=size) for size in (100, 1000, 10_000)])
-    axis = plots.temperatures(found, {size: name for name, size in SIZES.items()}).axes[0]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == [
+    figure = plots.temperatures(found, {size: name for name, size in SIZES.items()})
+    axis = figure.axes[0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "small (n = 6)",
         "own (n = 6)",
         "large (n = 6)",
@@ -57,6 +60,8 @@ def test_boundaries_have_a_panel_for_each_network_and_both_classes() -> None:
     panels = figure.axes[:2]
     assert [axis.get_title() for axis in panels] == ["a", "b"]
     assert all(len(axis.lines) == 2 and axis.images[0].get_array().shape == (3, 3) for axis in panels)
+    crossed = plots.boundaries({"a": field}, 2.0, np.zeros((2, 2)), np.array([0, 1]), np.array([[1.0, 2.0]])).axes[0]
+    assert crossed.lines[-1].get_marker() == "x" and crossed.lines[-1].get_xdata().tolist() == [1.0]
 
 
 def test_effects_without_an_interval_are_points() -> None:

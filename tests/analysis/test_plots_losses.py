@@ -43,12 +43,24 @@ def test_added_draws_each_loss_on_its_line_and_says_where_rows_are_missing() -> 
     points = left.containers[0].lines[0]
     assert dict(zip(points.get_ydata(), points.get_xdata(), strict=True)) == {1: -1.0, 0: 2.0}
     assert "no rows yet" in [text.get_text() for text in right.texts]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["beta = 1 (n = 6)"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "logarithmic beyond",
+        "beta = 1 (n = 6)",
+    ]
+    assert [text.get_text() for text in left.get_xticklabels()] == ["-5", "0", "5"]
+
+
+def test_a_value_of_two_series_is_drawn_once_and_large_losses_have_ticks() -> None:
+    first, second = table({"at": -40.0, "vid": 2.0}), table({"vid": 2.0})
+    second = pd.concat([second, table({"at": -30.0}, beta=1000)])
+    axis = plots.added({"f = 10%": {"beta = 1": first, "own": second}}, ["at", "vid"]).axes[0]
+    assert [list(bar.lines[0].get_xdata()) for bar in axis.containers] == [[-40, 2], [-30]]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["-50", "-20", "", "-5", "0", "5"]
 
 
 def test_published_values_claim_no_seeds() -> None:
     figure = plots.added({"f = 10%": {"paper": table({"at": -1.0}, n=0)}}, ["at"])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["paper"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["logarithmic beyond", "paper"]
 
 
 def test_gradients_draws_the_median() -> None:

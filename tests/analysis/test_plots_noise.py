@@ -51,5 +51,5 @@ def test_recall_goes_from_the_rarest_class() -> None:
     figure = plots.recall_by_class({"KD": np.array([[90.0, 50.0], [92.0, 54.0]])}, [100, 5])
     check(figure)
     line = figure.axes[0].containers[0].lines[0]
-    np.testing.assert_allclose(line.get_xdata(orig=False), [5, 100])
+    np.testing.assert_allclose(line.get_xdata(orig=False), [5, 100])  # one line alone is not shifted
     np.testing.assert_allclose(line.get_ydata(orig=False), [52, 91])

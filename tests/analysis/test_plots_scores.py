@@ -33,7 +33,8 @@ def noise_table(seeds: int) -> pd.DataFrame:
 
 def toy() -> Figure:
     rng = np.random.default_rng(0)
-    return plots.toy(rng.random((6, 2)), np.arange(6) % 2, np.arange(6), rng.random((9, 6)) < 0.5, {"A": 0, "B": 5})
+    letters, normal = {"A": 0, "B": 5}, (1.2, 0.6)
+    return plots.toy(rng.random((6, 2)), np.arange(6) % 2, np.arange(6), rng.random((9, 6)) < 0.5, letters, normal)
 
 
 def never_learned_table(runs: int) -> pd.DataFrame:
@@ -173,7 +174,7 @@ def test_label_noise_draws_means_and_a_band_only_from_three_seeds(seeds: int) ->
 
 def test_most_possible_share_is_base_rate_over_f() -> None:
     left = plots.label_noise(noise_table(3), 10.0, 0.1).axes[0]
-    line = next(line for line in left.lines if line.get_label() == "most possible")
+    line = next(line for line in left.lines if line.get_label() == "if every wrong label were kept first")
     f, share = np.asarray(line.get_xdata()) / 100, np.asarray(line.get_ydata())
     np.testing.assert_allclose(share, np.minimum(100, 10 / f))
 

@@ -21,6 +21,7 @@ def test_a_ladder_shows_rates_and_the_machines_limit() -> None:
     (limits,) = left.collections
     assert [segment[0][0] for segment in limits.get_segments()] == [200]
     assert [left.get_title(), right.get_title()] == ["ResNet-8", "mine"]
+    assert legend_texts(figure) == ["limit of the machine"]
 
 
 def test_shares_are_stacked_and_parts_keep_their_colour() -> None:

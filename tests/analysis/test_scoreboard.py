@@ -126,18 +126,19 @@ def test_what_is_not_measured_says_what_is_missing() -> None:
 
 def test_effects_of_the_paper_stand_beside_ours() -> None:
     text = tell.beside({"D1": verdict("D1", "holds", "", effect("random, f = 0.1", 9.0, paper=17.0), effect("b", 1.0))})
-    assert "| D1 | random, f = 0.1 | +17 | +9.0 ± 0.3 (n = 5) | -8.0 |" in text and "| b |" not in text
+    assert "| D1 | random, f = 0.1 | +17 | +9.0 ± 0.3 (n = 5) | -8.0 ± 0.3 (n = 5) |" in text and "| b |" not in text
     assert tell.beside({"D1": verdict("D1", "not measured")}).startswith("No effect that the papers print")
 
 
 def test_power_in_words() -> None:
     rows = [
-        ["A", 5, 2, "paper's effect", 0.9, 0.0],
-        ["B", 5, 2, "paper's effect", 0.1, 0.0],
-        ["A", 5, 2, "no effect", 0.01, 0.034],
+        ["A", 5, 2, "paper's effect", 0.9, 0.0, "1.6"],
+        ["B", 5, 2, "paper's effect", 0.1, 0.0, "2 (assumed)"],
+        ["A", 5, 2, "no effect", 0.01, 0.034, "1.6"],
     ]
-    table = pd.DataFrame(rows, columns=["claim", "seeds", "teachers", "scenario", "holds", "fails"])
-    assert "| 5 seeds, 2 teachers | A | B | 3.4% |" in tell.power(table, [(5, 2)])
+    table = pd.DataFrame(rows, columns=["claim", "seeds", "teachers", "scenario", "holds", "fails", "effect"])
+    text = tell.power(table, [(5, 2)])
+    assert "| 5 seeds, 2 teachers | A | B | 3.4% |" in text and "for 1 of 2 claims at least part" in text
 
 
 def test_exercises_in_words() -> None:
@@ -147,12 +148,25 @@ def test_exercises_in_words() -> None:
     after = {**before, "D1": replace(before["D1"], reading="undecided")}
     assert tell.changed(before, after) == "D1 from holds to undecided."
     assert tell.changed(before, before) == "No verdict changes."
-    assert "*few*. It was 6.2% of 2000 tables" in tell.guessed("few", 0.0625, 2000)
+    text = tell.guessed("few", 0.0625, 0.001, 2000)
+    assert "*few*. It was 6.2% of 2000 tables" in text and "holds in 0.1% of the same tables" in text
 
 
-def test_rates_name_both_ends() -> None:
-    text = tell.rates("points", [1, 40], {"after Holm": [1.3, 1.4]})
-    assert "after Holm: 1.3% at points = 1 and 1.4% at points = 40" in text and "5%" in text
+def test_calibration_in_words() -> None:
+    text = tell.power_by_hand([0, 1, 2], {3: [0.0, 10.0, 50.0], 5: [0.1, 81.0, 100.0]}, [6.6, 90.0, 100.0])
+    assert "of the tables: none of these with 3 seeds and 1 with 5 seeds" in text and "in 0.1% at most" in text
+    assert "in 6.6% of the tables without an effect, more than the 5% allowed" in text
+    text = tell.many_points(0.1, [1, 40], [1.3, 44.8], [1.3, 1.4])
+    assert "At 40 points 44.8% of the tables fail one by one, more than" in text and "after Holm 1.4%, within" in text
+    text = tell.repetitions([1, 20], {"all students": [4.7, 58.9], "means of teachers": [4.7, 5.7]})
+    assert "With 20 students of each teacher they do so in 58.9% over all students and 5.7% over means" in text
+
+
+def test_what_no_verdict_rests_on_is_named() -> None:
+    found = scoreboard.left_out()
+    assert any("cifar100_laptop" in name for name in found) and all(rows for rows, _ in found.values())
+    assert "Left out: 3 rows of a: old. No verdict" in tell.left_out({"a": (3, "old")})
+    assert tell.left_out({}).startswith("All rows")
 
 
 # ------------------------------------------------------------------------------------ pictures
@@ -175,6 +189,7 @@ def test_deciding_effects_are_drawn_from_their_thresholds_in_the_colour_of_their
     containers = [c for c in axis.containers if c.lines[0] is not None]
     assert [float(c.lines[0].get_ydata()[0]) for c in containers] == [3.0, -3.0, 0.05]
     assert [c.lines[0].get_color() for c in containers] == [plots.GREEN, plots.ORANGE, plots.YELLOW]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(plots.SIDES)
     plt.close(figure)
 
 

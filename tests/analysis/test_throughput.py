@@ -45,6 +45,8 @@ def test_a_table_is_read_back_and_its_rungs_come_in_order(tmp_path: Path, word: 
     assert found.rung.tolist() == ["conventional loop", "engine, teacher asked anew", "cached logits", "in bfloat16"]
     assert found.rate.tolist() == [50, 80, 100, 1400] and found.limit.tolist()[1:] == [150, 200, 3220]
     assert found.limit.isna().tolist() == [True, False, False, False]
+    assert found.low.tolist() == [50, 80, 90, 1370] and found.high.tolist() == [50, 80, 110, 1410]
+    assert found.ratio.tolist() == [1, 1.6, 2, 28] and found.ratio_low.tolist() == [1, 1.6, 2, 28]
 
 
 def test_what_is_no_such_table_is_refused(tmp_path: Path) -> None:

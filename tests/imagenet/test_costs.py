@@ -24,6 +24,7 @@ from kdlib.imagenet.costs import (
     rate,
     table,
 )
+from kdlib.models.operations import operations
 
 DEVICE = Measured("a device", 224, 1000.0, 3000.0, 2500.0, 100.0, 25_000_000, 20_000_000, 50e6)
 FAST = dataclasses.replace(DEVICE, decode_rate=1e9)
@@ -122,6 +123,14 @@ def test_arithmetic_is_that_of_the_layers() -> None:
     first, second, head = 7 * 7 * 8 * 3 * 25, 5 * 5 * 16 * 8 * 9, 16 * 4  # sides 32, 7, 5
     assert forward == 2 * (first + second + head)
     assert both == 3 * forward - 2 * first  # the images need no gradient
+
+
+def test_a_grouped_convolution_costs_its_share_forward_and_backward() -> None:
+    """Depthwise: each channel has its own 3 x 3 filter. The gradients of input and weight cost as much as the output."""
+    first, depthwise = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8)
+    forward, both = operations(nn.Sequential(first, depthwise), torch.zeros(2, 3, 6, 6))
+    assert forward == 2 * 6 * 6 * (3 * 8 + 8 * 9)
+    assert both == 3 * forward - 2 * 6 * 6 * 3 * 8
 
 
 def test_an_assumed_device_keeps_what_is_not_compute() -> None:

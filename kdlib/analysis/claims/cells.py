@@ -82,7 +82,7 @@ class Cells:
             return "no runs"
         seeds = {seed for keys in self.used.values() for _, seed in keys}
         teachers = {teacher for keys in self.used.values() for teacher, _ in keys if teacher != NO_TEACHER}
-        told = f"{_many(count, 'training')} at {_many(len(self.used), 'point')}, {_many(len(seeds), 'seed')}"
+        told = f"{_many(count, 'training')} of {_many(len(self.used), 'configuration')}, {_many(len(seeds), 'seed')}"
         return f"{told}, {_many(len(teachers), 'teacher')}" if teachers else told
 
     def given(self) -> str:
@@ -133,10 +133,9 @@ def layout(rows: pd.DataFrame, claim: Claim, free: tuple[str, ...], fixed: Mappi
         test_acc=np.where(rows.test_acc.notna(), np.arange(len(rows)), np.nan)
     )
     chosen, left_out = usual(numbered, free, fixed)
-    if claim.paper == "dkdp" and "teacher" not in free and {"teacher", "student"} <= set(chosen.columns):
-        same = (chosen.teacher == chosen.student) | (chosen.loss == "cross_entropy")
-        left_out += _dropped(chosen, same, "with a teacher of another architecture")
-        chosen = chosen[same]
+    if "teacher" not in free and {"teacher", "student"} <= set(chosen.columns):
+        chosen, others = _of_one_kind(chosen, claim)
+        left_out += others
     table = tidy(chosen, dimensions=[name for name in free if name in chosen.columns])
     names = ("pruning", "fraction", "alpha", *free)
     columns = [table[name].tolist() if name in table else [DEFAULTS.get(name)] * len(table) for name in names]
@@ -146,6 +145,14 @@ def layout(rows: pd.DataFrame, claim: Claim, free: tuple[str, ...], fixed: Mappi
         where = (point[0], round(point[1], 6), round(point[2], 6), *point[3:])
         places.setdefault(where, {})[key] = int(place)
     return Layout(places, tuple(left_out))
+
+
+def _of_one_kind(rows: pd.DataFrame, claim: Claim) -> tuple[pd.DataFrame, list[str]]:
+    """The rows whose teacher has the student's architecture, or for MD's claims the one that most rows have."""
+    taught = rows.loss != "cross_entropy"
+    wanted = rows.student if claim.paper == "dkdp" else rows.teacher[taught].mode().reindex([0]).iloc[0]
+    keep = ~taught | (rows.teacher == wanted)
+    return rows[keep], _dropped(rows, keep, "with a teacher of another architecture")
 
 
 def _teachers(table: pd.DataFrame) -> list[int]:

@@ -87,6 +87,6 @@ def reshaping_on_imbalanced(rows: pd.DataFrame, claim: Claim) -> Verdict:
                     r: points.point(pruning, f, alpha or 0.0, reshape=r, imbalance=ratio) for r in (PLAIN, own, mean)
                 }
                 where = f"{pruning}, f = {f:g}, imbalance {ratio:g}"
-                effects.append(gap(f"class-wise - none, {where}", runs[own], runs[PLAIN]))
+                effects.append(gap(f"class-wise - plain KD, {where}", runs[own], runs[PLAIN]))
                 effects.append(gap(f"dataset mean - class-wise, {where}", runs[mean], runs[own]))
     return judge(points, effects)

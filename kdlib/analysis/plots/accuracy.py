@@ -63,11 +63,14 @@ def seeds_note(found: pd.DataFrame) -> str:
 def curves(axis: Axes, table: pd.DataFrame, alphas: Mapping[float, str], narrow: bool = False) -> None:
     """Accuracy against f: a line per pruning and alpha (`alphas` maps alpha to a line style), with its band."""
     found = points(table, ("pruning", "alpha", "fraction"))
-    for name in dict.fromkeys(table.pruning):
+    for k, name in enumerate(dict.fromkeys(table.pruning)):
         for alpha, style in alphas.items():
-            line = found[(found.pruning == name) & np.isclose(found.alpha, alpha)]
+            line = found[(found.pruning == name) & np.isclose(found.alpha, alpha)].copy()
             inside = colour(name) if alpha else "white"  # hollow: no teacher; tells lone points apart, too
             point: dict[str, Any] = {"marker": marker(name), "ms": 4, "markerfacecolor": inside}
+            if len(line) == 1:  # a band has no width at one point: a bar, beside the other lines' points
+                line["fraction"] *= apart(k + 1, 1, found.fraction)
+                axis.errorbar(line.fraction, line["mean"], line.half.fillna(0), capsize=2.5, color=colour(name))
             axis.plot(line.fraction, line["mean"], ls=style, lw=1.6, color=colour(name), **point)
             low, high = line["mean"] - line.half, line["mean"] + line.half
             axis.fill_between(line.fraction, low, high, color=colour(name), alpha=0.15, lw=0)
@@ -157,16 +160,17 @@ def alpha_against_fraction(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2), width_ratios=(1.35, 1))
     fractions = sorted(table.fraction.unique())
-    tones = mpl.colormaps["viridis"](np.linspace(0.9, 0, len(fractions)))
-    for f, tone in zip(fractions, tones, strict=True):
+    tones = mpl.colormaps["plasma"](np.linspace(0.85, 0.1, len(fractions)))
+    for k, (f, tone) in enumerate(zip(fractions, tones, strict=True)):
         at_f = table[table.fraction == f]
         found = pd.concat([gain_points(at_f, a).assign(alpha=a) for a in sorted(at_f.alpha.unique())])
-        shown: dict[str, Any] = {"fmt": "o-", "ms": 3, "lw": 1.3, "capsize": 2, "color": tone, "label": f"{100 * f:g}%"}
-        left.errorbar(found.alpha, found["mean"], found.half.fillna(0), **shown)
+        mark, aside = "osD^vP"[k % 6], 0.015 * (k - (len(fractions) - 1) / 2)  # so that bars stand side by side
+        shown: dict[str, Any] = {"ms": 3.5, "lw": 1.1, "capsize": 2, "color": tone, "label": f"{100 * f:g}%"}
+        left.errorbar(found.alpha + aside, found["mean"], found.half.fillna(0), fmt=f"{mark}-", **shown)
         top = found.iloc[found["mean"].argmax()]
-        left.plot(top.alpha, top["mean"], "*", ms=10, color=tone, markeredgecolor=BLACK, mew=0.5, zorder=4)
+        left.plot(top.alpha + aside, top["mean"], "*", ms=10, color=tone, markeredgecolor=BLACK, mew=0.5, zorder=4)
     left.axhline(0, color=GREY, ls="--", lw=1.2)
-    left.set(xlabel=r"KD weight $\alpha$ (no unit)", ylabel=r"accuracy above $\alpha$ = 0 (points)")
+    left.set(xlabel=r"KD weight $\alpha$ (no unit)", ylabel="validation accuracy\nabove $\\alpha$ = 0 (points)")
     handles, labels = left.get_legend_handles_labels()
     title = f"f ({seeds_note(best)}); star: best of the means"
     figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, title=title, title_fontsize=8)
@@ -180,19 +184,23 @@ def effects(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (point
     """What KD adds in points against f, a panel each, on equal axes: title -> pruning, fraction, mean, half, n.
 
     Published effects have n = 0 (their seeds are not known); one with a `bound` of 1 or -1 ("more than 8") has an arrow
-    into the side where the effect lies. A panel without rows says so; zero is dashed.
+    into the side where the effect lies. Those of a table of the paper (column `where`) are a hollow series, the others
+    lone points. A panel without rows says so; zero is dashed.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(6, 3.2), sharex=True, sharey=True, squeeze=False)
     everything = pd.concat(panels.values())
     for axis, (title, found) in zip(axes[0], panels.items(), strict=True):
         axis.axhline(0, color=GREY, ls="--", lw=1.2)
         axis.set_title(title, fontsize=9)
-        for name in dict.fromkeys(found.pruning):
-            line = found[found.pruning == name].sort_values("fraction")
-            label = named(name) if (line.n == 0).all() else f"{named(name)} ({seeds_note(line)})"
-            look: dict[str, Any] = {"color": colour(name), "lw": 1.4, "label": label}
+        places = found["where"] if "where" in found else pd.Series("", found.index)
+        for name, where in dict.fromkeys(zip(found.pruning, places, strict=True)):
+            line = found[(found.pruning == name) & (places == where)].sort_values("fraction")
+            label = f"{named(name)}{f' ({where})' if where else f' ({seeds_note(line)})' if line.n.any() else ''}"
+            inside = "white" if "Table" in where else colour(name)
+            look: dict[str, Any] = {"color": colour(name), "lw": 1.4, "label": label, "markerfacecolor": inside}
             bounds = line[line["bound"].notna()] if "bound" in line else line[:0]
-            axis.plot(line.fraction, line["mean"], marker=marker(name), ms=4, ls="" if len(bounds) else "-", **look)
+            joined = "" if len(bounds) or (where and "Table" not in where) else "-"
+            axis.plot(line.fraction, line["mean"], marker=marker(name), ms=4, ls=joined, **look)
             _arrows(axis, bounds, colour(name))
             spread = line[line.half.notna()]
             axis.errorbar(spread.fraction, spread["mean"], spread.half, fmt="none", capsize=2.5, color=colour(name))
@@ -226,7 +234,7 @@ def learning_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]
     for (name, columns), (tone, style) in zip(curves.items(), ((BLUE, "-"), (ORANGE, "--")), strict=False):
         for axis, values in zip(axes, columns, strict=True):
             axis.plot(np.arange(len(values)) + 1, values, color=tone, ls=style, lw=1.5, label=name)
-    axes[0].set(ylabel="mean loss (nats)", yscale="log")
+    axes[0].set(ylabel="mean loss (nats, each its own)", yscale="log")
     axes[1].set_ylabel(ACCURACY)
     axes[1].legend(fontsize=8)
     for axis in axes:

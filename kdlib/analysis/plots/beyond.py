@@ -68,7 +68,7 @@ def gains(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (points)
     return figure
 
 
-def regression_scores(found: Mapping[str, tuple[Interval, Interval]], level: float, floor: float = -60.0) -> Figure:
+def regression_scores(found: Mapping[str, tuple[Interval, Interval]], level: float, floor: float = -20.0) -> Figure:
     """Variance explained (%) of students on each score's samples: name -> (without KD, with KD); `level`: all data.
 
     Means below `floor` are drawn at the edge, as arrows.

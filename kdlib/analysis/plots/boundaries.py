@@ -14,19 +14,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kdlib.analysis.boundaries import Plane
+from kdlib.analysis.plots.medium import KINDS
 from kdlib.analysis.plots.style import PALETTE
 from kdlib.analysis.statistics import interval
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
-# Which samples a student was trained on: colour and marker. Windows of one scorer are tones of that scorer's colour.
-LOOKS = {
-    "easy": ("#9AD4F5", "v"),
-    "medium": (SKY, "^"),
-    "hard": ("#1B5E86", "o"),
-    "random": (BLACK, "s"),
-    "all": (GREY, "D"),
-}
-TONES = [BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#7F7F7F", "#8C6BB1", "#A6761D", "#66C2A5"]  # of classes
+# Which samples a student was trained on: colour and marker, those of the figures of medium difficulty.
+LOOKS = {word: (tone, mark) for word, tone, mark in KINDS.values()}
+LOOKS = {name: LOOKS[name] for name in ("easy", "medium", "hard", "random")} | {"all": (GREY, "o")}
+TONES = [BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#7F7F7F", "#8C6BB1", "#A6761D", "#F0E442"]  # of classes
 MARKERS = "os^vDP"
 
 
@@ -95,27 +91,31 @@ def planes(
         _name_regions(axis, found, plane, names, corners)
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=7)
-        axis.set_xlabel("along the first side", fontsize=8)
-    axes[0, 0].set_ylabel("towards the third sample", fontsize=8)
+        axis.set_xlabel("first side (no unit)", fontsize=8)
+    axes[0, 0].set_ylabel("towards the third\nsample (no unit)", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=9)
     return figure
 
 
 LEAST = 0.03  # share of the plane from which on a region gets its name
+CLEAR = 0.18  # share of the plane's side that a region's name keeps from a corner and its label
 
 
 def _name_regions(axis: Axes, found: NDArray, plane: Plane, names: Sequence[str], corners: Sequence[str]) -> None:
-    """The class in grey at the point of its region nearest to the region's centre, unless a corner's label says it."""
+    """The class in grey near its region's centre and away from corners, unless a corner's label says it."""
     grid = np.indices(found.shape)
     rows, columns = grid[0], grid[1]
     cells = [(np.abs(plane.y - y).argmin(), np.abs(plane.x - x).argmin()) for x, y in plane.corners]
     said = {int(found[at]) for at, text in zip(cells, corners, strict=True) if names[int(found[at])] == text}
+    right_above = 0.04 * len(plane.y)  # of a corner: its label
+    near = [np.hypot(rows - r - right_above, columns - c - right_above) for r, c in cells]
+    crowded = np.maximum(0, CLEAR * len(plane.y) - np.min(near, axis=0))
     for c in np.unique(found):
         inside = found == c
         if inside.mean() < LEAST or int(c) in said:
             continue
-        far = (rows - rows[inside].mean()) ** 2 + (columns - columns[inside].mean()) ** 2
+        far = (rows - rows[inside].mean()) ** 2 + (columns - columns[inside].mean()) ** 2 + 1e6 * crowded
         row, column = divmod(int(np.where(inside, far, np.inf).argmin()), found.shape[1])
         axis.text(plane.x[column], plane.y[row], names[c], ha="center", va="center", fontsize=7, color="#444444")
 
@@ -177,14 +177,14 @@ def over_epochs(curves: Mapping[str, NDArray], level: float, ylabel: str = "drif
 
 
 def seeds_of_a_map(table: pd.DataFrame) -> Figure:
-    """Drift in a t-SNE map (%) against the seed of t-SNE: columns group, map_seed, drift."""
+    """Drift in a t-SNE map (%), a point for each seed of t-SNE: columns group, map_seed, drift."""
     figure, axis = plt.subplots(figsize=(6, 2.6))
     for name, part in table.groupby("group", sort=False):
         tone, mark = LOOKS[str(name)]
-        look: dict[str, Any] = {"marker": mark, "ms": 6, "lw": 1.2, "markeredgecolor": BLACK, "mew": 0.5}
+        look: dict[str, Any] = {"marker": mark, "ms": 6, "ls": "none", "markeredgecolor": BLACK, "mew": 0.5}
         axis.plot(part.map_seed, part.drift, color=tone, label=str(name), **look)
     axis.set_xticks(sorted(table.map_seed.unique()))
-    axis.set(xlabel="seed of t-SNE", ylabel="area of the map that\nchanges its class (%)", ylim=(0, None))
+    axis.set(xlabel="seed of t-SNE (name)", ylabel="area of the map that\nchanges its class (%)", ylim=(0, None))
     axis.legend(fontsize=8, title="classifier trained on", title_fontsize=8)
     return figure
 

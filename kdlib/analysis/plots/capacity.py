@@ -31,11 +31,18 @@ def tones(count: int) -> NDArray:
 
 
 def lines(
-    axis: Axes, found: pd.DataFrame, x: str, by: str, label: Callable[[Any], str], alone: Sequence[float] = ()
+    axis: Axes,
+    found: pd.DataFrame,
+    x: str,
+    by: str,
+    label: Callable[[Any], str],
+    alone: Sequence[float] = (),
+    each: int = 0,
 ) -> None:
     """A line against `x` for each value of `by`: `found` has the columns x, by, mean, half, n.
 
-    A point whose `x` is in `alone` is of another kind: it is drawn hollow and no line leads to it.
+    A point whose `x` is in `alone` is of another kind: it is drawn hollow and no line leads to it. each: students of one
+    teacher, if the teachers' means are the sample; 0 leaves the teachers out of the legend.
     """
     values = sorted(found[by].unique())
     for k, (value, tone) in enumerate(zip(values, tones(len(values)), strict=True)):
@@ -48,9 +55,17 @@ def lines(
             "capsize": 2.5,
             "lw": 1.4,
         }
-        name = f"{label(value)} ({seeds_note(part)})"
+        name = f"{label(value)} ({_students_note(part, each)})"
         for chosen, own in ((part[~lone], {"label": name}), (part[lone], {"ls": "none", "markerfacecolor": "white"})):
             axis.errorbar(chosen[x], chosen["mean"], chosen.half.fillna(0), **{**look, **own})
+
+
+def _students_note(found: pd.DataFrame, each: int) -> str:
+    """`n = 6 to 10`, or `6 to 10 students of 3 to 5 teachers`."""
+    if not each:
+        return seeds_note(found)
+    teachers = seeds_note(found.assign(n=found.n // each)).removeprefix("n = ")
+    return f"{seeds_note(found).removeprefix('n = ')} students of {teachers} teachers"
 
 
 def ticks(axis: Axes, at: Mapping[float, str]) -> None:
@@ -61,16 +76,22 @@ def ticks(axis: Axes, at: Mapping[float, str]) -> None:
 
 
 def against_size(
-    found: pd.DataFrame, sizes: Mapping[str, int], student: str, others: Sequence[str], plain: Mapping[float, float]
+    found: pd.DataFrame,
+    sizes: Mapping[str, int],
+    student: str,
+    others: Sequence[str],
+    plain: Mapping[float, float],
+    each: int = 0,
 ) -> Figure:
     """The student's accuracy against its teacher's number of parameters, a line for each f.
 
     found: columns teacher, fraction, mean, half, n. sizes: teacher -> parameters. others: teachers of another family, drawn
     hollow and apart. plain: f -> accuracy (percent) without a teacher, dashed in the colour of its f.
+    each: see `lines`.
     """
     figure, axis = plt.subplots(figsize=(6, 3.5))
     placed = found.assign(size=found.teacher.map(sizes))
-    lines(axis, placed, "size", "fraction", lambda f: f"f = {100 * f:g}%", [sizes[name] for name in others])
+    lines(axis, placed, "size", "fraction", lambda f: f"f = {100 * f:g}%", [sizes[name] for name in others], each)
     for (_, level), tone in zip(sorted(plain.items()), tones(len(plain)), strict=True):
         axis.axhline(level, color=tone, ls="--", lw=1)
     axis.axvline(sizes[student], color=GREY, ls=":", lw=1.2)
@@ -80,7 +101,7 @@ def against_size(
     if plain:
         axis.plot([], [], color=GREY, ls="--", lw=1, label="no KD, same f")
     axis.plot([], [], color=GREY, ls=":", lw=1.2, label="the student's own size")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2 if each else 3, fontsize=8)
     return figure
 
 
@@ -100,17 +121,17 @@ def in_study(found: pd.DataFrame, size: Callable[[str], int], plain: Mapping[flo
     return figure
 
 
-def temperatures(found: pd.DataFrame, label: Mapping[float, str]) -> Figure:
+def temperatures(found: pd.DataFrame, label: Mapping[float, str], each: int = 0) -> Figure:
     """The student's accuracy against the temperature, a line for each teacher: columns tau, size, mean, half, n.
 
-    label: the teacher's parameters -> its name.
+    label: the teacher's parameters -> its name. each: see `lines`.
     """
-    figure, axis = plt.subplots(figsize=(6, 3.2))
+    figure, axis = plt.subplots(figsize=(6, 3.5))
     shifted = found.assign(tau=found.tau * 1.012 ** found.groupby("tau")["size"].rank().sub(2))  # bars side by side
-    lines(axis, shifted, "tau", "size", lambda size: label[size])
+    lines(axis, shifted, "tau", "size", lambda size: label[size], each=each)
     ticks(axis, {tau: f"{tau:g}" for tau in sorted(found.tau.unique())})
     axis.set(xlabel=r"temperature $\tau$ (no unit)", ylabel=f"student's {ACCURACY}")
-    axis.legend(fontsize=8, title="teacher", title_fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2 if each else 3, fontsize=8, title="teacher", title_fontsize=8)
     return figure
 
 
@@ -128,10 +149,13 @@ def teacher_data(found: pd.DataFrame) -> Figure:
     return figure
 
 
-def boundaries(panels: Mapping[str, NDArray], extent: float, points: NDArray, labels: NDArray) -> Figure:
+def boundaries(
+    panels: Mapping[str, NDArray], extent: float, points: NDArray, labels: NDArray, wrong: NDArray | None = None
+) -> Figure:
     """What networks say over a square of the plane, a panel each: name -> probability of class 1 (G, G), rows from below.
 
-    extent: half the side of the square. points: the kept samples (n, 2); labels: their classes (n,), 0 or 1.
+    extent: half the side of the square. points: the kept samples (n, 2); labels: their classes (n,), 0 or 1. wrong: samples
+    with a wrong label (m, 2), drawn as crosses.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(6, 2.3), sharey=True, squeeze=False)
     span = (-extent, extent, -extent, extent)
@@ -140,6 +164,9 @@ def boundaries(panels: Mapping[str, NDArray], extent: float, points: NDArray, la
         for label, marker in ((0, "s"), (1, "o")):
             chosen = points[labels == label]
             axis.plot(chosen[:, 0], chosen[:, 1], marker, color="white", markeredgecolor=BLACK, ms=5, ls="none")
+        if wrong is not None:
+            axis.plot(wrong[:, 0], wrong[:, 1], "x", color="white", ms=6, mew=2.4, ls="none")
+            axis.plot(wrong[:, 0], wrong[:, 1], "x", color=BLACK, ms=5, mew=1.2, ls="none")
         axis.set_title(name, fontsize=8)
         axis.grid(visible=False)
         axis.set_xlabel("$x_1$ (no unit)")

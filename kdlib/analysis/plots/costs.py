@@ -1,12 +1,13 @@
 """Figures of costs: accuracy against image steps, what a run is made of, and how many students it takes to pay.
 
 Costs are in image steps of the student (see `kdlib.analysis.costs`), mostly as a share of one training on all the data. Bands
-and bars are 95% intervals over seeds; fewer than three seeds have none.
+and bars are 95% intervals over seeds; fewer than three seeds have none. A method has one colour in all figures, a solid
+line with KD, a dashed one without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,31 +19,50 @@ from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.costs import Cost
 from kdlib.analysis.plots.accuracy import ACCURACY, seeds_note
-from kdlib.analysis.plots.style import PALETTE
+from kdlib.analysis.plots.style import PALETTE, SCORER_COLOURS
 from kdlib.analysis.statistics import interval
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
-LOOKS = [
-    (BLACK, "s", "-"),
-    (ORANGE, "o", "--"),
-    (BLUE, "D", "-"),
-    (GREEN, "^", "-."),
-    (PINK, "v", ":"),
-    (SKY, "P", "--"),
-]
+METHODS = {  # the beginning of a method's name -> colour and marker
+    "all data, fewer epochs": (PINK, "X"),
+    "all data": ("#666666", "P"),
+    "random": (SCORER_COLOURS["random"], "s"),
+    "forgetting": (SCORER_COLOURS["forgetting"], "o"),
+    "EL2N": (SCORER_COLOURS["el2n"], "D"),
+    "medium": (SCORER_COLOURS["difficulty"], "^"),
+    "InfoBatch": (GREEN, "v"),
+}
+PARTS = {"student": ("#222222", ""), "teacher": ("#777777", ""), "scoring": ("#bbbbbb", "//"), "cache": (YELLOW, "")}
 SHARE = "cost of one student (share of a training on all data)"
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """How each method is drawn; of two methods of equal colour and line the second has hollow markers.
+
+    KeyError for a name that begins like no method.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        begins = next((start for start in METHODS if name.startswith(start)), name)
+        tone, mark = METHODS[begins]
+        look = {"color": tone, "marker": mark, "ls": "-" if name.endswith(", KD") else "--"}
+        again = any(look.items() <= other.items() for other in found.values())
+        found[name] = {**look, "ms": 4.5, "lw": 1.4, "markerfacecolor": "white" if again else tone}
+    return found
 
 
 def against_cost(found: pd.DataFrame, level: float, level_name: str) -> Figure:
     """Accuracy against cost, a line for each name: columns name, cost (share), mean, half, n; `level` is dashed."""
     figure, axis = plt.subplots(figsize=(6, 3.5))
-    for (name, part), (tone, mark, line) in zip(found.groupby("name", sort=False), LOOKS, strict=False):
-        part = part.sort_values("cost")
-        look: dict[str, Any] = {"color": tone, "marker": mark, "ms": 4.5, "ls": line, "lw": 1.4, "capsize": 2.5}
-        axis.errorbar(part.cost, part["mean"], part.half.fillna(0), label=f"{name} ({seeds_note(part)})", **look)
+    names = list(dict.fromkeys(found.name))
+    for k, (name, look) in enumerate(looks(names).items()):
+        part = found[found.name == name].sort_values("cost")
+        x = part.cost * 1.02 ** (k - (len(names) - 1) / 2)  # side by side, so that bars do not hide each other
+        label = f"{name} ({seeds_note(part)})"
+        axis.errorbar(x, part["mean"], part.half.fillna(0), label=label, capsize=2.5, **look)
     axis.axhline(level, color=GREY, ls="--", lw=1.2)
     place: dict[str, Any] = {"xytext": (0, 3), "textcoords": "offset points", "color": "#666666", "fontsize": 8}
-    axis.annotate(f"{level_name}: {level:.1f}%", (found.cost.min(), level), **place)
+    axis.annotate(f"{level_name}: {level:.1f}%", (0.01, level), xycoords=axis.get_yaxis_transform(), **place)
     axis.set_xscale("log")
     at = [0.05, 0.1, 0.2, 0.5, 1]
     axis.set_xticks(at, [f"{100 * share:g}%" for share in at])
@@ -59,15 +79,16 @@ def made_of(costs: Mapping[str, Cost], plain: float) -> Figure:
     """
     figure, axis = plt.subplots(figsize=(6, 0.36 * len(costs) + 1.1))
     left = np.zeros(len(costs))
-    parts = (("student", BLACK), ("teacher", BLUE), ("scoring", ORANGE), ("cache", GREEN))
-    for (part, tone), hatch in zip(parts, ("", "", "//", ""), strict=True):
+    longest = max(found.total() for found in costs.values()) / plain
+    for part, (tone, hatch) in PARTS.items():
         widths = np.array([getattr(found, part) for found in costs.values()]) / plain
-        axis.barh(
-            range(len(costs)), widths, left=left, color=tone, hatch=hatch, edgecolor="white", label=part, height=0.7
-        )
+        label = f"{part} (too thin to see)" if 0 < widths.max() < 0.005 * longest else part
+        shape: dict[str, Any] = {"height": 0.7, "hatch": hatch, "edgecolor": "white"}
+        axis.barh(range(len(costs)), widths, left=left, color=tone, label=label, **shape)
         left += widths
+    axis.set_xlim(0, 1.04 * longest)
     axis.set_axisbelow(True)
-    axis.axvline(1, color=GREY, ls="--", lw=1.2)
+    axis.axvline(1, color=GREY, ls="--", lw=1.2, zorder=0)
     axis.set_yticks(range(len(costs)), list(costs), fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel("cost of the first student (trainings on all data)")
@@ -79,9 +100,8 @@ def over_students(costs: Mapping[str, Cost], plain: Cost, students: Sequence[int
     """Cost of M students relative to M trainings on all data, against M; below the dashed line a method has paid."""
     figure, axis = plt.subplots(figsize=(6, 3.3))
     at = np.asarray(students, dtype=np.float64)
-    for (name, found), (tone, mark, line) in zip(costs.items(), LOOKS, strict=False):
-        ratios = [found.total(m) / plain.total(m) for m in at]
-        axis.plot(at, ratios, color=tone, marker=mark, ms=3.5, ls=line, lw=1.4, label=name)
+    for (name, found), look in zip(costs.items(), looks(costs).values(), strict=True):
+        axis.plot(at, [found.total(m) / plain.total(m) for m in at], label=name, **look)
     axis.axhline(1, color=GREY, ls="--", lw=1.2)
     axis.set(xscale="log", yscale="log", xlabel="students M (count)", ylabel="cost relative to all data, no KD (ratio)")
     axis.set_xticks(at, [f"{m:g}" for m in at])
@@ -99,12 +119,15 @@ def over_steps(curves: Mapping[str, tuple[ArrayLike, NDArray]], plain: float, lo
     The x axis is in trainings on all data of `plain` steps; accuracies below `lowest` are cut off.
     """
     figure, axis = plt.subplots(figsize=(6, 3.3))
-    for (name, (steps, found)), (tone, _, line) in zip(curves.items(), LOOKS, strict=False):
+    for (name, (steps, found)), look in zip(curves.items(), looks(curves).values(), strict=True):
         spread = [interval(column) for column in np.asarray(found).T]
         at = np.asarray(steps, dtype=np.float64) / plain
-        axis.plot(at, [s.mean for s in spread], color=tone, ls=line, lw=1.4, label=f"{name} (n = {len(found)})")
+        shown = slice(-1, None, -max(1, len(at) // 6))  # a marker at some epochs only, the last among them
+        marked = range(len(at))[shown]
+        axis.plot(at, [s.mean for s in spread], markevery=list(marked), label=f"{name} (n = {len(found)})", **look)
         if np.isfinite(spread[0].half):
-            axis.fill_between(at, [s.low for s in spread], [s.high for s in spread], color=tone, alpha=0.15, lw=0)
+            band: dict[str, Any] = {"color": look["color"], "alpha": 0.15, "lw": 0}
+            axis.fill_between(at, [s.low for s in spread], [s.high for s in spread], **band)
     axis.set_ylim(lowest, 100)
     axis.set(xlabel="image steps so far (share of a training on all data)", ylabel=ACCURACY)
     axis.legend(fontsize=8, loc="lower right")
@@ -112,13 +135,18 @@ def over_steps(curves: Mapping[str, tuple[ArrayLike, NDArray]], plain: float, lo
 
 
 def seconds_against_steps(rows: pd.DataFrame) -> Figure:
-    """Wall time against image steps of committed rows: columns images, seconds, taught (bool)."""
+    """Wall time against image steps of committed rows, by kind: columns images, seconds, kind, suspended (bool; hollow)."""
     figure, axis = plt.subplots(figsize=(6, 3))
-    for taught, name, tone, mark in ((False, "no KD", BLACK, "s"), (True, "KD, teacher asked or read", BLUE, "o")):
-        part = rows[rows.taught == taught]
-        axis.plot(
-            part.images / 1000, part.seconds, mark, color=tone, ms=4, alpha=0.7, label=f"{name} (n = {len(part)})"
-        )
+    kinds = list(dict.fromkeys(rows.kind))
+    for k, (kind, (tone, mark)) in enumerate(
+        zip(kinds, (("#222222", "s"), ("#777777", "o"), (YELLOW, "^")), strict=False)
+    ):
+        part = rows[rows.kind == kind]
+        look: dict[str, Any] = {"color": tone, "ms": 4.5, "alpha": 0.7}
+        for hollow, some in part.groupby("suspended"):
+            x = some.images / 1000 * 1.02 ** (k - (len(kinds) - 1) / 2)  # side by side
+            fill: dict[str, Any] = {"markerfacecolor": "white"} if hollow else {"label": f"{kind} (n = {len(some)})"}
+            axis.plot(x, some.seconds, mark, **look, **fill)
     axis.set(xscale="log", yscale="log", xlabel="image steps (thousand)", ylabel="wall time (s)")
     at = np.unique(rows.images / 1000)
     axis.set_xticks(at, [f"{count:g}" for count in at])

@@ -63,7 +63,9 @@ def reliability(found: Mapping[str, Sequence[Bins]]) -> Figure:
         x = [np.nanmean(column) for column in sure[:, full].T]
         least = min([least, *x])
         halves = np.nan_to_num([s.half for s in spread])
-        label = f"{name} (n = {len(bins)})"
+        seeds = np.isfinite(right[:, full]).sum(axis=0)
+        counts = sorted({int(seeds.min(initial=len(bins))), int(seeds.max(initial=0))})  # bins that few seeds fill
+        label = f"{name} (n = {' to '.join(map(str, counts))})"
         shown: dict[str, Any] = {"ms": 4, "lw": 1.2, "capsize": 2, "color": tone, "label": label}
         axis.errorbar(x, [s.mean for s in spread], halves, fmt=f"{mark}-", **shown)
     axis.set(xlabel="confidence (percent)", ylabel="test accuracy (percent)", xlim=(least - 3, 102), ylim=(0, 104))
@@ -105,7 +107,7 @@ def relation_matrix(table: pd.DataFrame) -> Figure:
     axis.set_xticks(np.arange(0, 100, 5) - 0.5, [""] * 20)
     axis.grid(False)
     axis.set(xlabel="other class (20 superclasses, 5 classes each)", ylabel="class (by superclass)")
-    figure.colorbar(image, ax=axis, label="share of the soft target (percent)", extend="max")
+    figure.colorbar(image, ax=axis, label="share of what the own class leaves\n(percent, tau = 4)", extend="max")
     return figure
 
 

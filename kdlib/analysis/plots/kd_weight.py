@@ -28,7 +28,7 @@ def slopes(found: Mapping[str, pd.DataFrame]) -> Figure:
             x, line["mean"], line.half.fillna(0), fmt=f"{mark}-", ms=4, lw=1.4, capsize=3, color=tone, label=label
         )
     fraction_axis(axis, pd.concat(found.values()).fraction)
-    axis.set_ylabel(r"slope in $\alpha$ (points from 0 to 1)")
+    axis.set_ylabel("slope in $\\alpha$ (points per unit\nof $\\alpha$, $\\alpha$ > 0)")
     axis.legend(fontsize=8)
     return figure
 
@@ -42,7 +42,9 @@ def rules(found: Mapping[str, Fitted], fractions: Mapping[float, float]) -> Figu
         axis.fill_between(f, low, high, color=tone, alpha=0.18, lw=0)
         axis.plot(f, fitted.rule(f), color=tone, lw=1.6, label=name)
         axis.plot(fitted.rule.fractions, fitted.rule.ends, mark, ms=5, color=tone)
-    axis.plot(list(fractions), list(fractions.values()), "x", color=GREY, ms=6, label="Adaptive (CIFAR-100, MD)")
+    axis.plot(
+        list(fractions), list(fractions.values()), "x", color=GREY, ms=6, label="second paper's Adaptive (CIFAR-100)"
+    )
     ends = next(iter(found.values())).rule.fractions
     fraction_axis(axis, [*ends, max(fractions)])
     axis.set(ylabel=r"KD weight $\alpha$ (no unit)", ylim=(-0.05, 1.05))
@@ -51,7 +53,7 @@ def rules(found: Mapping[str, Fitted], fractions: Mapping[float, float]) -> Figu
 
 
 def temperatures(found: Mapping[float, pd.DataFrame]) -> Figure:
-    """Accuracy above that at the first temperature, in points, against tau: f -> tau, mean, half, n."""
+    """Validation accuracy above that at the first temperature, in points, against tau: f -> tau, mean, half, n."""
     figure, axis = plt.subplots(figsize=(6, 3))
     axis.axhline(0, color=GREY, ls="--", lw=1.2)
     for k, ((f, line), (tone, mark)) in enumerate(zip(found.items(), LOOKS, strict=False)):
@@ -63,6 +65,6 @@ def temperatures(found: Mapping[float, pd.DataFrame]) -> Figure:
     axis.set_xscale("log")
     axis.set_xticks(ticks, [f"{tau:g}" for tau in ticks])
     axis.minorticks_off()
-    axis.set(xlabel=r"temperature $\tau$ (no unit)", ylabel=rf"accuracy above $\tau$ = {first:g} (points)")
+    axis.set(xlabel=r"temperature $\tau$ (no unit)", ylabel=f"validation accuracy\nabove $\\tau$ = {first:g} (points)")
     axis.legend(fontsize=8)
     return figure

@@ -103,29 +103,36 @@ def added(panels: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str]
     """What each loss adds to plain KD, in points: a panel (title) with one or two series (label -> table) each.
 
     Tables as `kdlib.analysis.loss_effects.added` makes them, of one f; a loss without a value leaves a gap. Bars are 95%
-    intervals; a panel without any value says so. The axis is linear to 5 points and logarithmic beyond.
+    intervals; a panel without any value says so. A value that two series share is drawn once. The axis is linear to 5 points
+    and logarithmic beyond.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(6, 3.5), sharey=True, sharex=True, squeeze=False)
     order = list(names)[::-1]
     least = pd.concat([table for series in panels.values() for table in series.values()])["mean"].min()
-    ticks = [*([-50] if least < -10 else []), -5, 0, 5]
+    ticks = [*([-50, -20] if least < -10 else []), *([-10] if least < -5 else []), -5, 0, 5]
     for axis, (title, series) in zip(axes[0], panels.items(), strict=True):
         axis.axvline(0, color=GREY, ls="--", lw=1.2)
+        for k, edge in enumerate((-5, 5)):
+            axis.axvline(edge, color=GREY, ls=":", lw=0.9, label="logarithmic beyond" if k == 0 else None)
+        shown: set[tuple] = set()
         for k, (label, table) in enumerate(series.items()):
-            _series(axis, table[table.feature_loss.isin(order)], order, label, k, len(series))
+            values = list(zip(table.feature_loss, table.beta, table["mean"], strict=True))
+            new = np.array([value not in shown for value in values], dtype=bool)
+            shown |= set(values)
+            _series(axis, table[table.feature_loss.isin(order) & new], order, label, k, len(series))
         if all(table.empty for table in series.values()):
             axis.text(0.5, 0.5, "no rows yet", transform=axis.transAxes, ha="center", color="#666666")
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("difference (points)")
-        axis.tick_params(axis="x", labelsize=8)
-        axis.set_xscale("symlog", linthresh=5, linscale=2)
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.tick_params(axis="x", labelsize=7)
+        axis.set_xscale("symlog", linthresh=5, linscale=1.2)
+        axis.set_xticks(ticks, ["" if tick == -10 else f"{tick:g}" for tick in ticks])  # there is no room for all
         axis.xaxis.set_minor_locator(NullLocator())
     keys: dict[str, Any] = {}
     for axis in axes[0]:
         keys |= dict(reversed(pair) for pair in zip(*axis.get_legend_handles_labels(), strict=True))
     if keys:
-        figure.legend(keys.values(), keys.keys(), fontsize=8, ncols=2, loc="outside upper right", handlelength=1)
+        figure.legend(keys.values(), keys.keys(), fontsize=8, ncols=3, loc="outside upper right", handlelength=1)
     axes[0, 0].set_yticks(range(len(order)), [named(name) for name in order])
     axes[0, 0].set_ylabel("loss added to KD (name)")
     return figure

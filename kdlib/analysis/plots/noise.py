@@ -97,12 +97,13 @@ def recall_by_class(found: Mapping[str, NDArray], counts: ArrayLike) -> Figure:
     figure, axis = plt.subplots(figsize=(6, 3.2))
     sizes = np.asarray(counts, dtype=np.float64)
     order = np.argsort(sizes)
-    looks = ((ORANGE, "o--"), (BLUE, "s-"), (GREEN, "^-."), (PINK, "D:"))
-    for (name, values), (tone, shape) in zip(found.items(), looks, strict=False):
+    looks = ((ORANGE, "o--"), (BLUE, "s-"), (PINK, "D:"), (GREEN, "^-."))
+    for k, ((name, values), (tone, shape)) in enumerate(zip(found.items(), looks, strict=False)):
         spread = [interval(column) for column in np.asarray(values)[:, order].T]
         means, halves = [s.mean for s in spread], np.nan_to_num([s.half for s in spread])
         look: dict[str, Any] = {"fmt": shape, "ms": 4, "lw": 1.3, "capsize": 2, "color": tone}
-        axis.errorbar(sizes[order], means, halves, label=f"{name} (n = {len(values)})", **look)
+        at = sizes[order] + 0.01 * sizes.max() * (k - (len(found) - 1) / 2)  # side by side
+        axis.errorbar(at, means, halves, label=f"{name} (n = {len(values)})", **look)
     axis.set(xlabel="training samples of the class before pruning (count)", ylabel="recall of the class (%)")
     axis.legend(fontsize=8)
     return figure

@@ -28,6 +28,7 @@ def pairs(random: NDArray, medium: NDArray, unpaired: Interval) -> Figure:
     for one, other in zip(random, medium, strict=True):
         left.plot([0, 1], [one, other], color=SKY if other > one else GREY, marker="o", ms=3.5, lw=1.2)
     left.set_xticks([0, 1], ["random", "medium"])
+    left.set_title("blue: medium leads", fontsize=9)
     left.set(xlim=(-0.3, 1.3), xlabel="kept samples (name)", ylabel="test accuracy (%)")
     differences = medium - random
     right.axvline(0, color=GREY, ls="--", lw=1.2)

@@ -27,9 +27,11 @@ XLABELS = {
     "teacher": "teacher, smallest first (name)",
     "cost": "images seen in training (thousands)",
 }
+NUMBERS = ("alpha", "tau")  # axes on a linear scale, with few places
 PER_ROW = 3  # panels side by side
 APART = 1.4  # from one tick of f to the next, in panels side by side
 WIDE = 24  # characters of a label of which four do not fit side by side
+ASIDE = 0.008  # from a line to the next, as a share of the x axis, where x is a number and lines may lie on each other
 LABELLED = 8  # lines that a legend inside the figure can name
 
 
@@ -73,7 +75,8 @@ def _panel(axis: Axes, table: pd.DataFrame, kind: str, order: Sequence[str], nar
     found = points(table, ("line", "x"), "value")
     levels = {line for line, xs in found.groupby("line").x if kind == "fraction" and set(xs) == {1.0}}
     bases = list(dict.fromkeys(line.removesuffix(", KD").removesuffix(", no KD") for line in table.line))
-    for line in dict.fromkeys(table.line):
+    every = list(dict.fromkeys(table.line))
+    for line in every:
         at = found[found.line == line]
         shown = look(line, bases.index(line.removesuffix(", KD").removesuffix(", no KD")))
         label = f"{line} ({seeds_note(at)})"
@@ -86,6 +89,8 @@ def _panel(axis: Axes, table: pd.DataFrame, kind: str, order: Sequence[str], nar
             axis.axhline(float(at["mean"].iloc[0]), label=label, **level)
             continue
         at = at.assign(x=[order.index(name) for name in at.x]).sort_values("x") if order else at
+        if kind in NUMBERS:
+            at = at.assign(x=at.x + (every.index(line) - (len(every) - 1) / 2) * ASIDE * np.ptp(table.x))
         axis.errorbar(at.x, at["mean"], at.half.fillna(0), capsize=2, elinewidth=0.8, label=label, **shown)
     _x_axis(axis, found[~found.line.isin(levels)], kind, order, narrow)
 

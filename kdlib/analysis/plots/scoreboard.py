@@ -18,6 +18,7 @@ from kdlib.analysis.plots.style import PALETTE
 
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK, GREY = PALETTE
 LOOKS = {"holds": (GREEN, "o"), "in direction": (SKY, "D"), "undecided": (YELLOW, "s"), "fails": (ORANGE, "X")}
+SIDES = {"above": GREEN, "on both sides of": YELLOW, "below": ORANGE}  # where an interval lies
 ABSENT = ("#cccccc", ".")  # not measured
 SYMBOLS = "osD^v"
 LIMIT = 5.0  # percent: no verdict may be wrong more often than this where there is no effect
@@ -47,13 +48,16 @@ def deciding(effects: Mapping[str, Effect]) -> Figure:
     axis.axhline(0, color=GREY, ls="--", lw=1.2)
     for x, effect in enumerate(effects.values()):
         found, half = effect.estimate, np.nan_to_num(effect.estimate.half)
-        tone = GREEN if effect.above else ORANGE if effect.below else YELLOW
+        tone = SIDES["above" if effect.above else "below" if effect.below else "on both sides of"]
         axis.errorbar(x, found.mean - effect.threshold, half, fmt="o", ms=5, color=tone, capsize=3)
     axis.set_xticks(range(len(effects)), list(effects), fontsize=8)
     axis.set_yscale("symlog", linthresh=1)
     axis.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
     axis.margins(y=0.15)
     axis.set(xlabel="claim (number)", ylabel="deciding effect less threshold (points)")
+    keys = [Line2D([], [], ls="", marker="o", ms=5, color=tone, label=side) for side, tone in SIDES.items()]
+    title = "the 95% interval lies ... the threshold"
+    figure.legend(handles=keys, title=title, loc="outside upper center", ncols=3, fontsize=8, title_fontsize=8)
     return figure
 
 

@@ -56,10 +56,13 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
 # ------------------------------------------------------------------------------------ the toy
 
 
-def toy(x: NDArray, labels: NDArray, events: NDArray, correct: NDArray, chosen: Mapping[str, int]) -> Figure:
+def toy(
+    x: NDArray, labels: NDArray, events: NDArray, correct: NDArray, chosen: Mapping[str, int], normal: ArrayLike
+) -> Figure:
     """Left, samples x (N, 2), filled by forgetting events (N,); right, when the chosen ones were right.
 
-    correct: (E, N) bool; `chosen` maps a letter to a sample. Circles and squares are the two classes.
+    correct: (E, N) bool; `chosen` maps a letter to a sample. Circles and squares are the two classes; dashed, the line
+    through the origin between them, at a right angle to `normal` (2,).
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2), width_ratios=(1.1, 1))
     shown = {"cmap": "cividis", "vmin": 0, "vmax": max(1, int(events.max())), "edgecolors": BLACK, "linewidths": 0.5}
@@ -67,16 +70,31 @@ def toy(x: NDArray, labels: NDArray, events: NDArray, correct: NDArray, chosen: 
         member = labels == label
         left.scatter([], [], marker=marker, s=32, facecolors="none", edgecolors=BLACK, label=f"class {label}")
         points = left.scatter(*x[member].T, c=events[member], marker=marker, s=32, **shown)
+    left.margins(0.1)
     for letter, i in chosen.items():
-        halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-        where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
-        left.annotate(letter, x[i], fontweight="bold", path_effects=halo, **where)
+        _letter(left, letter, x, i)
+    a, b = np.asarray(normal, dtype=np.float64)
+    left.set(xlim=left.get_xlim(), ylim=left.get_ylim())
+    left.axline((0, 0), (-b, a), color=BLACK, ls="--", lw=1, zorder=0, label="border")
     left.set(xlabel="feature 1 (standard deviations)", ylabel="feature 2 (standard deviations)")
     whole = MaxNLocator(nbins=6, integer=True)
     figure.colorbar(points, ax=left, label="forgetting events (count)", location="bottom", shrink=0.9, ticks=whole)
-    left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, columnspacing=1)
     _raster(right, correct[:, list(chosen.values())].T, list(chosen))
     return figure
+
+
+def _letter(axis: Axes, letter: str, x: NDArray, i: int) -> None:
+    """The letter of sample i of x (N, 2), beside it where the other samples are farthest."""
+    angles = np.radians(np.arange(90, 450, 30))
+    sides = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    reach = 0.07 * np.ptp(x, axis=0)
+    gaps = np.linalg.norm((x[i] + reach * sides - x[:, None]) / reach, axis=-1)  # (N, sides)
+    side = sides[gaps.min(axis=0).argmax()]
+    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontweight": "bold", "path_effects": halo}
+    leader = {"arrowstyle": "-", "lw": 0.6, "shrinkB": 3}
+    axis.annotate(letter, x[i], xytext=x[i] + reach * side, arrowprops=leader, **look)
 
 
 def _raster(axis: Axes, right: NDArray, names: Sequence[str]) -> None:
@@ -281,11 +299,16 @@ def label_noise(table: pd.DataFrame, base_rate: float, fraction: float) -> Figur
     hardest["fraction"] *= 100
     _share_lines(left, hardest, "fraction")
     _share_lines(right, slid, "centre")
-    f = np.linspace(table.fraction.min(), 1, 100)
-    left.plot(100 * f, np.minimum(100, base_rate / f), color=GREY, ls="-.", lw=1, label="most possible")
+    f = np.geomspace(table.fraction.min(), 1, 100)
+    left.plot(
+        100 * f, np.minimum(100, base_rate / f), color=GREY, ls="-.", lw=1, label="if every wrong label were kept first"
+    )
     for axis in (left, right):
         axis.axhline(base_rate, color=BLACK, ls="--", lw=1, label="share in all the data")
-    left.set(xlabel="kept fraction f (%)", ylabel="mislabelled, among the kept (%)", ylim=(0, None))
+    left.set(xlabel="kept fraction f (%)", ylabel="mislabelled, among the kept (%)", ylim=(0, None), xscale="log")
+    at = np.sort(hardest.fraction.unique())
+    left.set_xticks(at, [f"{v:g}" for v in at])
+    left.minorticks_off()
     left.set_title("the hardest samples", fontsize=9)
     right.set_xlabel("window's centre (0 easiest, 1 hardest)")
     right.set_title(f"windows at f = {100 * fraction:g}%", fontsize=9)

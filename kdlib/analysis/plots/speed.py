@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from kdlib.analysis.plots.accuracy import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
 
@@ -33,6 +34,8 @@ def ladder(panels: Mapping[str, pd.DataFrame]) -> Figure:
         axis.set(xlabel="images (per CPU-second)", xlim=(0, 1.08 * most))
         axis.set_title(title.replace("resnet", "ResNet-"), fontsize=9)
     axes[0, 0].set_ylabel("loop")
+    limit = Line2D([], [], color=BLACK, lw=2, marker="|", ms=0, label="limit of the machine")
+    figure.legend(handles=[limit], loc="outside upper right", fontsize=8)
     return figure
 
 

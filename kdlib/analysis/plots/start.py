@@ -93,19 +93,23 @@ def _line(axis: Axes, at: NDArray, found: NDArray, name: str, colour: str, marke
         axis.plot(at, found.T, color=colour, marker=".", ls="none", ms=3)
 
 
-def running_out(gradients: Mapping[str, ArrayLike], curves: Mapping[str, ArrayLike], last: int) -> Figure:
-    """What is left to learn after some steps, and what they have given; axes are the same at every step.
+def running_out(gradients: Mapping[str, Sequence[ArrayLike]], curves: Mapping[str, ArrayLike], step: int) -> Figure:
+    """The gradients at a step (1 is the first), and what the steps so far have given; axes are the same at every step.
 
-    `gradients`: name -> (n,) length of the loss's gradient at the logits of each kept sample, drawn in falling order;
-    `curves`: name -> (steps so far,) test accuracy (percent); `last`: the last step there will be.
+    `gradients`: name -> for each step (n,) lengths of the loss's gradient at the logits of the kept samples, drawn in
+    falling order; `curves`: name -> (steps,) test accuracy (percent).
     """
+    every = np.concatenate([np.asarray([np.asarray(g) for g in found]).ravel() for found in gradients.values()])
+    limits, last = (0.7 * max(every.min(), 1e-6), 1.5 * every.max()), len(np.asarray(next(iter(curves.values()))))
     figure, (left, right) = plt.subplots(1, 2, figsize=(6, 2.6))
     for name, (colour, marker, line) in _looks(list(gradients)).items():
-        strongest_first, so_far = np.sort(np.asarray(gradients[name]))[::-1], np.asarray(curves[name])
+        strongest_first = np.sort(np.asarray(gradients[name][step - 1]))[::-1]
+        so_far = np.asarray(curves[name])[:step]
         left.plot(np.arange(1, len(strongest_first) + 1), strongest_first, color=colour, marker=marker, ms=3, ls=line)
         right.plot(np.arange(1, len(so_far) + 1), so_far, color=colour, ls=line)
         right.plot(len(so_far), so_far[-1], color=colour, marker=marker, ms=5, ls=line, label=name)
-    left.set(yscale="log", ylim=(1e-4, 5), xlabel="kept sample (rank)", ylabel="gradient (no unit)")
+    left.set(yscale="log", ylim=limits, xlabel="kept sample (rank)")
+    left.set_ylabel("length of the loss's\ngradient at the logits")
     right.set(
         xscale="log", xlim=(0.9, 1.2 * last), ylim=(0, 100), xlabel="step (count)", ylabel="test accuracy (percent)"
     )
@@ -122,13 +126,15 @@ def controls(values: Mapping[str, ArrayLike], baseline: str) -> Figure:
     for y, (name, found) in enumerate(values.items()):
         seeds, mean = np.asarray(found, dtype=np.float64), interval(found)
         colour = LOOKS[name][0] if name in LOOKS else BLUE
-        axis.plot(seeds, np.full(len(seeds), y + 0.2), ".", color=GREY, ms=4)
+        axis.plot(seeds, np.full(len(seeds), y + 0.2), ".", color=GREY, ms=4, label="" if y else "one seed")
         half = mean.half if np.isfinite(mean.half) else None
         axis.errorbar(mean.mean, y, xerr=half, fmt="D", color=colour, ms=5, capsize=3)
+    word = "mean" if half is None else "mean, 95% interval"
+    axis.errorbar([], [], xerr=None if half is None else [], fmt="D", color=BLACK, ms=4, capsize=3, label=word)
     count = len(np.asarray(next(iter(values.values()))))
     axis.axvline(interval(values[baseline]).mean, color=ORANGE, ls="--", lw=1, label=f"{baseline} (n = {count})")
     axis.set_yticks(np.arange(len(values)), list(values))
     axis.invert_yaxis()
-    axis.set(xlabel="test accuracy (percent)", ylabel="the student's soft targets")
-    axis.legend(fontsize=8, loc="best")
+    axis.set(xlabel="test accuracy (percent)", ylabel="student")
+    axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return figure

@@ -153,7 +153,7 @@ def total_error(X_t: Array, kept: Sequence[int], theta: Array, sigma: float, alp
     """Left, squared bias, variance and total over alpha at this lambda; right, the total with KD over the total without it.
 
     X_t (d, N_t) the teacher's samples, `kept` the student's columns, sigma the label noise. Dashed: the student without
-    a teacher (alpha = 0), and the teacher itself. Dotted: this `alpha` and `lam`. Right: below 1 the teacher pays.
+    a teacher (alpha = 0), and the teacher itself. Dotted: this `alpha` and `lam`. Right: below 1 the teacher pays off.
     """
     alphas, lams = np.linspace(0, 1, 41), np.logspace(-2, 2, 61)
     parts = np.array([theory.total_error(X_t, kept, theta, a, lam, sigma) for a in alphas])
@@ -163,7 +163,7 @@ def total_error(X_t: Array, kept: Sequence[int], theta: Array, sigma: float, alp
         left.plot(alphas, values, color=colour, label=name)
     left.axhline(parts[0, 2], color=GREY, ls="--", lw=1.2, label="no KD")
     left.axhline(teacher, color=GREEN, ls="--", lw=1.2, label="teacher itself")
-    left.axvline(alpha, color=BLACK, ls=":", lw=1)
+    left.axvline(alpha, color=BLACK, ls=":", lw=1, label=r"this $\alpha$")
     left.set(xlabel=r"KD weight $\alpha$", ylabel=f"error {SQUARED}", ylim=(0, None))
     without, *taught = (
         np.array([theory.total_error(X_t, kept, theta, weight, at, sigma).total for at in lams])
@@ -172,12 +172,12 @@ def total_error(X_t: Array, kept: Sequence[int], theta: Array, sigma: float, alp
     for totals, name, colour in zip(taught, ("0.5", "1"), (SKY, PINK), strict=True):
         right.plot(lams, totals / without, label=rf"$\alpha$ = {name}", color=colour)
     right.axhline(1, color=GREY, ls="--", lw=1.2, label="no KD")
-    right.axvline(lam, color=BLACK, ls=":", lw=1)
+    right.axvline(lam, color=BLACK, ls=":", lw=1, label=r"this $\lambda$")
     right.set(
         xscale="log", xlabel=r"$\lambda$ (squared feature units)", ylabel="total error, KD / no KD", ylim=(0, 1.5)
     )
     left.set_title(rf"at $\lambda$ = {lam:.3g}", y=1.17)
-    right.set_title("does the teacher pay?", y=1.17)
-    for axis in (left, right):
-        axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, columnspacing=1)
+    right.set_title("does the teacher pay off?", y=1.17)
+    for axis, columns in ((left, 3), (right, 2)):
+        axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, columnspacing=1)
     return figure

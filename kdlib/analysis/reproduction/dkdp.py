@@ -17,6 +17,7 @@ from kdlib.experiments.groups import NO_KD, Fields, Group, kd, values
 
 ALPHA, TAU = 0.5, 4.0  # the paper's usual KD weight and temperature
 KD, NO = ", KD", ", no KD"
+OF_FORGETTING = "The students see the samples that forgetting keeps."
 ALL_DATA = "all data"
 TEACHER_ITSELF = "the teacher itself"
 SCORERS = ("random", "forgetting", "el2n", "grand_last")
@@ -247,6 +248,7 @@ FIGURES = by_name(
             by_alpha,
             lines,
             axis="alpha",
+            note=OF_FORGETTING,
         ),
         PaperFigure(
             "dkdp-fig7",
@@ -267,6 +269,7 @@ FIGURES = by_name(
             by_alpha,
             lines,
             axis="alpha",
+            note=OF_FORGETTING,
         ),
         PaperFigure(
             "dkdp-fig9",

@@ -43,6 +43,11 @@ def direction(found: Spread) -> str:
     return FALLS if found.mean + found.half < 0 else SAME
 
 
+def enough_digits(found: Spread, digits: int = 1) -> int:
+    """`digits`, or one more where an interval rounded to them would seem to end at zero."""
+    return digits + (round(abs(found.mean), digits) == round(found.half, digits))
+
+
 def number(found: Spread, digits: int = 1, sign: bool = True) -> str:
     """`+3.1 ± 0.4 (n = 5)`; without an interval `+3.1 (n = 2)`."""
     mean = round(found.mean, digits) + 0.0  # no negative zero
@@ -71,12 +76,16 @@ def comparison(first: str, second: str, found: Spread, unit: str = "points", dig
     return change(f"{first} against {second}", found, unit, digits)
 
 
-def trend(what: str, along: str, found: Mapping[Any, Spread]) -> str:
-    """One sentence about differences at several places: at which it rises, at which it falls, at which neither."""
+def trend(what: str, along: str, found: Mapping[Any, Spread], words: Mapping[str, str] | None = None) -> str:
+    """One sentence about differences at several places: at which it rises, at which it falls, at which neither.
+
+    words: other words for the directions, such as `SIDES`.
+    """
     groups: dict[str, list[str]] = {}
     for place, value in found.items():
         groups.setdefault(direction(value), []).append(f"{place:g}" if isinstance(place, float) else str(place))
-    told = [f"{way} at {along} = {listed(groups[way])}" for way in (RISES, FALLS, SAME, FEW) if way in groups]
+    ways = [way for way in (RISES, FALLS, SAME, FEW) if way in groups]
+    told = [f"{(words or {}).get(way, way)} at {along} = {listed(groups[way])}" for way in ways]
     return f"{what}: {'; '.join(told)}."
 
 
@@ -93,7 +102,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([shown[0], "|" + ":---|" * len(header), *shown[1:]])
 
 
-def differences(found: pd.DataFrame, by: Sequence[str], digits: int = 1, unit: str = "points") -> str:
+def differences(
+    found: pd.DataFrame, by: Sequence[str], digits: int = 1, unit: str = "points", what: str = "difference"
+) -> str:
     """A Markdown table of differences: the columns `by`, the difference with its interval, and what it says.
 
     found: columns `by`, mean, half, n, as `kdlib.analysis.statistics.points` makes them.
@@ -104,7 +115,7 @@ def differences(found: pd.DataFrame, by: Sequence[str], digits: int = 1, unit: s
         value = Interval(float(record["mean"]), float(record["half"]), int(record["n"]))
         way, place = direction(value), [shown.get(name, str)(record[name]) for name in by]
         rows.append([*place, number(value, digits), SIDES.get(way, way)])
-    return table([*("f" if name == "fraction" else name for name in by), f"difference ({unit})", "reading"], rows)
+    return table([*("f" if name == "fraction" else name for name in by), f"{what} ({unit})", "reading"], rows)
 
 
 def verdicts(found: Mapping[str, Sequence[Verdict]]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
-from kdlib.analysis.tell import SEEN, change, listed
+from kdlib.analysis.tell import SEEN, change, enough_digits, listed
 from kdlib.analysis.tell import folded as folded
 from kdlib.analysis.tell import guess as guess
 from kdlib.analysis.tell import level as level
@@ -37,7 +37,7 @@ def teacher_answers(q: NDArray, hot: NDArray, sample: int, label: int, classes: 
     first, second = np.argsort(-q[sample], kind="stable")[:2]
     return (
         f"{SEEN}Of this kept sample, with the label {classes[label]}, the teacher says at $\\tau$ = 1: "
-        f"{q[sample, first]:.0%} {classes[first]}, {q[sample, second]:.0%} {classes[second]}. Of "
+        f"class {classes[first]} with {q[sample, first]:.0%}, class {classes[second]} with {q[sample, second]:.0%}. Of "
         f"{np.mean(q.max(axis=1) > 0.99):.0%} of all samples it is more than 99% sure. At $\\tau$ = {tau:g} the likeliest "
         f"class gets {hot.max(axis=1).mean():.0%} on average."
     )
@@ -58,11 +58,21 @@ def by_hand(
     )
 
 
+def one_answer(soft: Mapping[str, NDArray], label: int, classes: Sequence[str]) -> str:
+    """The likeliest class of each network for one sample: name -> probabilities (K,)."""
+    firsts = {name: int(p.argmax()) for name, p in soft.items()}
+    said = listed([f"the {name} {classes[k]} ({soft[name][k]:.0%})" for name, k in firsts.items()])
+    return (
+        f"{SEEN}The marked bar is the label, {classes[label]}. The likeliest class of this sample is for {said}. One sample "
+        "proves nothing, so look at all."
+    )
+
+
 def nearness(divergence: Mapping[str, float], tau: float) -> str:
     """Mean divergence (nats) of each student's soft predictions from the teacher's on the test samples."""
     near, far = sorted(divergence, key=lambda name: divergence[name])
     return (
-        f"{SEEN}Over all test samples the mean divergence from the teacher at $\\tau$ = {tau:g} is "
+        f"Over all test samples the mean divergence from the teacher at $\\tau$ = {tau:g} is "
         f"{divergence[near]:.2f} nats for the student {near} and {divergence[far]:.2f} for the one {far}: the student "
         f"{near} is closer to the teacher's answers. One pair of students, so no interval."
     )
@@ -85,38 +95,43 @@ def gains(found: pd.DataFrame) -> str:
     ordered = found.sort_values("mean", ascending=False)
     ends = ordered.iloc[[0, -1] if len(ordered) > 1 else [0]]
     said = [
-        f"{row['mean']:+.1f} ± {row.half:.1f} ({named(row.pruning)}, f = {row.fraction:.0%})"
+        f"{round(row['mean'], 1) + 0.0:+.1f} ± {row.half:.1f} ({named(row.pruning)}, f = {row.fraction:.0%})"
         for _, row in ends.iterrows()
     ]
     said = [text.replace(" ± nan", "") for text in said]
+    low, high = (ends["mean"] - ends.half).iloc[0], (ends["mean"] + ends.half).iloc[-1]
+    overlap = "; their intervals overlap, so that the two are not told apart" if len(said) > 1 and low <= high else ""
     which = "Largest and smallest gain" if len(said) > 1 else "Gain"
     up, down = (found["mean"] > found.half).sum(), (found["mean"] < -found.half).sum()
     rest = len(found) - up - down
     return (
-        f"{SEEN}{which} in points: {listed(said)}. The 95% interval lies above zero at {up} of {len(found)} points, below "
-        f"zero at {down or 'none'}, and contains zero at {rest or 'none'}."
+        f"{SEEN}{which} in points: {listed(said)}{overlap}. The 95% interval lies above zero at {up} of {len(found)} "
+        f"points, below zero at {down or 'none'}, and contains zero at {rest or 'none'}."
     )
 
 
 def against_random(leads: Mapping[str, pd.DataFrame]) -> str:
-    """At which f random certainly beats a scorer or loses to one: title -> pruning, fraction, mean, half, n."""
+    """At which f random beats at least one scorer or loses to one: title -> pruning, fraction, mean, half, n."""
     said = []
     for kind, lead in leads.items():
         ahead, behind = lead[lead["mean"] > lead.half], lead[lead["mean"] < -lead.half]
         wins, losses = (listed([f"{f:.0%}" for f in sorted(set(part.fraction))]) or "none" for part in (ahead, behind))
-        said.append(f"{kind}, random beats a scorer at f = {wins} and loses to one at f = {losses}")
-    return f"{SEEN}Where the 95% interval leaves out zero: {'; '.join(said)}."
+        said.append(f"{kind}, random beats at least one scorer at f = {wins} and loses to at least one at f = {losses}")
+    count = sum(len(lead) for lead in leads.values())
+    where = f"Where the 95% interval leaves out zero ({count} intervals, not corrected for their number)"
+    return f"{SEEN}{where}: {'; '.join(said)}."
 
 
 def beside(paper: pd.DataFrame, ours: pd.DataFrame, missing: Sequence[str]) -> str:
     """A table of the paper's and our gains where both have a point, and one sentence on what is missing."""
     both = paper.merge(ours, on=["pruning", "fraction"], suffixes=("_paper", "_ours"))
     rows = [
-        [named(row.pruning), f"{row.fraction:.0%}", f"{row.mean_paper:+.1f}",
-         str(Interval(row.mean_ours, row.half_ours, row.n_ours)), f"{row.mean_ours - row.mean_paper:+.1f}"]
+        [named(row.pruning), f"{row.fraction:.0%}", row.where, f"{row.mean_paper:+.1f}",
+         str(Interval(row.mean_ours, row.half_ours, row.n_ours)),
+         str(Interval(row.mean_ours - row.mean_paper, row.half_ours, row.n_ours))]
         for row in both.itertuples()
     ]  # fmt: skip
-    header = ["pruning", "f", "paper: KD minus no KD", "ours", "ours minus paper"]
+    header = ["pruning", "f", "where in the paper", "paper: KD minus no KD", "ours", "ours minus paper"]
     table = as_table(header, rows) if rows else "No point is measured in both yet."
     lack = f"\n\nNot measured yet by us: {listed(missing)}." if missing else ""
     return f"Effects in points, CIFAR-100:\n\n{table}{lack}"
@@ -143,6 +158,23 @@ def spreads(found: Mapping[str, pd.Series]) -> str:
     for f in sorted(found[first].index.unique("fraction")):
         values = [found[kind].loc[f].sort_index() for kind in (first, second)]
         apart = interval(values[1] - values[0])
-        rows.append([f"{f:.0%}", *(level(interval(v)) for v in values), change("the spread", apart)])
+        told = change("the spread", apart, digits=enough_digits(apart))
+        rows.append([f"{f:.0%}", *(level(interval(v)) for v in values), told])
     header = ["f", *(f"best minus worst, {kind} (points)" for kind in found), f"from {first} to {second}"]
     return f"{SEEN}Mean over n = {len(values[0])} seeds, 95% interval:\n\n" + as_table(header, rows)
+
+
+def other_reasons(kinds: Mapping[str, pd.DataFrame]) -> str:
+    """What else moves a spread: the mean accuracy of two kinds of student, and their standard deviation over seeds."""
+    (first, one), (second, other) = kinds.items()
+    levels = [part.test_acc.mean() for part in (one, other)]
+    deviations = [part.groupby(["pruning", "fraction"]).test_acc.std().mean() for part in (one, other)]
+    word = "higher" if levels[1] > levels[0] else "lower"
+    text = f"On average over all points the students {second} lie {word} ({levels[1]:.1f}% beside {levels[0]:.1f}% {first})"
+    if not np.isfinite(deviations).all():
+        return f"{text}."
+    varied = "less" if deviations[1] < deviations[0] else "more"
+    return (
+        f"{text} and vary {varied} from seed to seed (a standard deviation of {deviations[1]:.1f} points beside "
+        f"{deviations[0]:.1f}). Both move the spread, whatever the choice of samples does."
+    )

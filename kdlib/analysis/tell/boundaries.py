@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kdlib.analysis.statistics import Interval, interval
-from kdlib.analysis.tell import FALLS, RISES, SEEN, comparison, direction, level, listed, number
+from kdlib.analysis.tell import FALLS, RISES, SEEN, SIDES, comparison, direction, level, listed, number
 from kdlib.analysis.tell import table as as_table
 
 GIVEN = "given this teacher"
@@ -32,10 +32,15 @@ def students(rows: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def widths(table: pd.DataFrame) -> str:
+def _side(found: Interval) -> str:
+    return SIDES.get(way := direction(found), way)
+
+
+def widths(table: pd.DataFrame, drawn: int | None = None) -> str:
     """Drift of toy students by width (units a layer) and group, and whether hard samples make it larger than medium ones.
 
     table: columns width, group, seed and drift (percent); a seed is a draw of the toy with its own teacher.
+    drawn: the draw that a figure shows with the smallest width.
     """
     rows, ways = [], {}
     for width, part in table.groupby("width"):
@@ -43,7 +48,7 @@ def widths(table: pd.DataFrame) -> str:
         gap = _gap(wide, "hard", "medium")
         ways[width] = direction(gap)
         shown = [level(interval(wide[name])) for name in ("easy", "medium", "hard")]
-        rows.append([width, *shown, number(gap), ways[width]])
+        rows.append([width, *shown, number(gap), _side(gap)])
     head = ["units a layer", "easy: drift (%)", "medium", "hard", "hard minus medium (points)", "reading"]
     there = [str(width) for width, way in ways.items() if way == RISES]
     told = (
@@ -53,7 +58,20 @@ def widths(table: pd.DataFrame) -> str:
     )
     smaller = [str(width) for width, way in ways.items() if way == FALLS]
     told += f"; with {listed(smaller)} units they make it detectably smaller" if smaller else ""
-    return f"{SEEN}\n\n{as_table(head, rows)}\n\n{told}. The toy has one kind of border; section 4 has the experiment."
+    told += f". {_exception(_wide(table[table.width == table.width.min()], 'drift'), drawn)}"
+    return f"{SEEN}\n\n{as_table(head, rows)}\n\n{told}The toy has one kind of border; section 5 has the experiment."
+
+
+def _exception(wide: pd.DataFrame, drawn: int | None) -> str:
+    """That the draw in a figure has hard and medium samples in the other order than most others, if it has."""
+    gaps = wide["hard"] - wide["medium"]
+    if drawn not in gaps.index or len(gaps) < 2 or gaps[drawn] * gaps.drop(drawn).median() >= 0:
+        return ""
+    others = wide["hard"].drop(drawn)
+    return (
+        f"The draw in the figure (seed {drawn}) has a drift of {wide['hard'][drawn]:.0f}% on hard samples, the others between "
+        f"{others.min():.0f} and {others.max():.0f}%: one picture would have told the opposite story. "
+    )
 
 
 def same_maps(found: Mapping[str, float], number_of_points: int) -> str:
@@ -73,7 +91,7 @@ def drifts(table: pd.DataFrame, groups: Sequence[str]) -> str:
     """Each group's drift, and its paired difference to the students on all the data, seed by seed."""
     wide = _wide(table, "drift")
     rows = [
-        [name, level(interval(wide[name])), _against(wide, name, "all"), direction(_gap(wide, name, "all"))]
+        [name, level(interval(wide[name])), _against(wide, name, "all"), _side(_gap(wide, name, "all"))]
         for name in groups
     ]
     rows.append(["all", level(interval(wide["all"])), "", ""])
@@ -89,7 +107,7 @@ def _against(wide: pd.DataFrame, first: str, second: str) -> str:
     return number(_gap(wide, first, second))
 
 
-def paper_order(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
+def paper_order(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], fraction: float) -> str:
     """Whether one group drifts more than another, for each pair (the one that the paper has drift more, the other)."""
     wide = _wide(table, "drift")
     said: list[str] = []
@@ -105,7 +123,12 @@ def paper_order(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
         f"Of {len(pairs)} comparisons, {len(agree)} differ with the paper's sign, {len(against)} with the opposite one, and "
         f"{len(pairs) - len(agree) - len(against)} cannot be told from no difference."
     )
-    return f"{' '.join(sentence[0].upper() + sentence[1:] for sentence in said)} {verdict}"
+    return f"At f = {fraction:.0%}, {GIVEN}: {'; '.join(part.rstrip('.') for part in said)}. {verdict}"
+
+
+def opening(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], fraction: float) -> str:
+    """The sentence of `paper_order` for the lesson's opening question."""
+    return f"**Back to the opening question.** {paper_order(table, pairs, fraction)}"
 
 
 def accuracy_goes_along(table: pd.DataFrame) -> str:
@@ -125,7 +148,7 @@ def epochs(curves: Mapping[str, NDArray], at: Sequence[int], first: str, second:
     for epoch in at:
         a, b = (curves[name][:, epoch - 1] for name in (first, second))
         found = interval(a - b)
-        rows.append([epoch, level(interval(a)), level(interval(b)), number(found), direction(found)])
+        rows.append([epoch, level(interval(a)), level(interval(b)), number(found), _side(found)])
     head = ["epoch", f"{first}: drift (%)", f"{second}: drift (%)", f"{first} minus {second} (points)", "reading"]
     return f"{SEEN}Drift while the students train, {GIVEN}:\n\n" + as_table(head, rows)
 
@@ -162,13 +185,16 @@ QUANTITIES = {"gradient_sd": "gradient SD", "mutual_information": "mutual inform
 
 
 def beside(records: pd.DataFrame, order: Sequence[str] = ("easy", "medium", "hard")) -> str:
-    """The order that the paper's Table 2 has, from the largest, beside our means and paired steps along that order."""
+    """The order that the paper's Table 2 has, from the largest, beside our means and paired steps along that order.
+
+    The last step is from its first to its last group.
+    """
     rows = []
     for column, name in QUANTITIES.items():
         wide = _wide(records, column)
         ours = listed([f"{group} {wide[group].mean():.3f}" for group in order])
         steps = []
-        for a, b in zip(order, order[1:], strict=False):
+        for a, b in [*zip(order, order[1:], strict=False), (order[0], order[-1])]:
             found = _gap(wide, a, b)
             steps.append(f"{a} − {b}: {number(found, 3)}, {_agrees(found)}")
         rows.append([name, " > ".join(order), ours, "; ".join(steps)])

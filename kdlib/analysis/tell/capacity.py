@@ -14,8 +14,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from kdlib.analysis.statistics import Interval, interval
-from kdlib.analysis.tell import FALLS, RISES, SAME, SEEN, change, direction, level, listed, number
+from kdlib.analysis.tell import FALLS, RISES, SAME, SEEN, change, comparison, direction, level, listed, number
 from kdlib.analysis.tell import table as as_table
+
+STUDENTS = 2  # of each teacher, where teachers' means are the sample
 
 
 def two_teachers(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]) -> str:
@@ -41,10 +43,17 @@ def _apart(points: float) -> str:
     return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'} than"
 
 
-def toy(found: Mapping[str, tuple[float, float]], kept: int) -> str:
-    """Teachers of a toy: name -> accuracy in percent on fresh points, of the teacher and of the student that it taught."""
+def toy(found: Mapping[str, tuple[float, float]], kept: int, wrong: int) -> str:
+    """Teachers of a toy: name -> accuracy in percent on fresh points, of the teacher and of the student that it taught.
+
+    kept: the samples of each student, all labelled correctly; wrong: the teachers' wrong labels.
+    """
     rows = [[name, f"{teacher:.1f}", f"{student:.1f}"] for name, (teacher, student) in found.items()]
-    text = f"{SEEN}Accuracy in percent on fresh points; each student saw {kept} samples. One draw, so no interval:\n\n"
+    marks = (
+        f"Circles are class 1, squares class 0: the {kept} samples of the students, all labelled correctly. Crosses are the "
+        f"{wrong} samples with a wrong label, which only the teachers see."
+    )
+    text = f"{marks}\n\n{SEEN}Accuracy in percent on fresh points. One draw, so no interval:\n\n"
     return text + as_table(["teacher", "the teacher itself", "its student"], rows)
 
 
@@ -61,13 +70,21 @@ def teachers(found: Mapping[str, tuple[int, ArrayLike, ArrayLike]]) -> str:
 def slopes(found: pd.DataFrame, by: str, shown: Callable[[Any], str], count: int) -> str:
     """What ten times the teacher's parameters change in the student, at each value of `by` (columns by, mean, half, n)."""
     unit = "points for ten times the parameters"
-    lines = [f"- {change(f'{shown(row[by])}: accuracy', _interval(row), unit)}" for row in found.to_dict("records")]
+    lines = [
+        f"- {_of_teachers(change(f'{shown(row[by])}: accuracy', _interval(row), unit), _interval(row))}"
+        for row in found.to_dict("records")
+    ]
     given = f"with {count} teachers of each size" if count > 1 else "given one teacher of each size"
     return f"{SEEN}The student's accuracy against its teacher's size, {given}:\n\n" + "\n".join(lines)
 
 
 def _interval(row: Mapping[str, Any]) -> Interval:
     return Interval(float(row["mean"]), float(row["half"]), int(row["n"]))
+
+
+def _of_teachers(text: str, found: Interval) -> str:
+    """`text` with `n = 10` spelt out: 10 students of 5 teachers."""
+    return text.replace(f"n = {found.n}", f"{found.n} students of {found.n // STUDENTS} teachers")
 
 
 def against_own(found: pd.DataFrame, student: str, sizes: Mapping[str, int]) -> str:
@@ -81,16 +98,62 @@ def against_own(found: pd.DataFrame, student: str, sizes: Mapping[str, int]) -> 
     ]
     table = as_table(
         ["teacher", "f", f"minus teacher {student} (points)", "reading"],
-        [[r["teacher"], f"{r['fraction']:.0%}", number(_interval(r)), direction(_interval(r))] for r in rows],
+        [
+            [r["teacher"], f"{r['fraction']:.0%}", _of_teachers(number(found), found), direction(found)]
+            for r, found in ((row, _interval(row)) for row in rows)
+        ],
     )
-    return f"{SEEN}Detected as {'; '.join(said)}. Each line stands alone; n counts pairs of students:\n\n{table}"
+    return (
+        f"{SEEN}Detected as {'; '.join(said)}. The lines are not corrected for their number, and the intervals are those of "
+        f"the teachers' means:\n\n{table}"
+    )
 
 
-def effects(found: Mapping[str, Interval], unit: str = "points") -> str:
-    """One sentence for each effect: name -> interval."""
-    named = {name: name if direction(value) == SAME else f"{name}: accuracy" for name, value in found.items()}
-    lines = [f"- {change(named[name], value, unit)}" for name, value in found.items()]
+def again(found: pd.DataFrame, first: str, second: str) -> str:
+    """The two kinds of teachers of the first section, now several of each: columns fraction, mean, half, n; first - second."""
+    lines = [
+        f"- f = {row['fraction']:.0%}: "
+        + _of_teachers(comparison(f"the student of {first}", f"that of {second}", _interval(row)), _interval(row))
+        for row in found.to_dict("records")
+    ]
+    return "\n\n**Section 1 again**, with several teachers of each kind:\n\n" + "\n".join(lines)
+
+
+def effects(found: Mapping[str, Interval]) -> str:
+    """One sentence for each effect on several students of each teacher: name -> interval in points."""
+    lines = [f"- {_of_teachers(_effect(name, value), value)}" for name, value in found.items()]
     return f"{SEEN}Changes of accuracy:\n\n" + "\n".join(lines)
+
+
+def _effect(name: str, found: Interval) -> str:
+    return change(name if direction(found) == SAME else f"{name}: accuracy", found)
+
+
+def sure_or_right(found: Mapping[str, Interval], own: Interval) -> str:
+    """Effects of two changes of a teacher, over teachers' means in points, and what they say together.
+
+    found: both changes, less sure alone, less trained alone (at full sureness), and how far both differ from the sum of the
+    two, in this order; own: less trained at the early teacher's own sureness.
+    """
+    *names, beyond = found
+    _, sure, right, more = found.values()
+    lines = [f"- {_effect(name, found[name])}" for name in names]
+    together = {
+        RISES: "together the two changes cost less than the sum of each alone",
+        FALLS: "together they cost more",
+    }
+    said = together.get(direction(more), f"from the sum {direction(more)}")
+    lines.append(f"- {beyond}: {number(more).replace(' (', ' points (')}: {said}.")
+    levels = {"at full sureness": right, "at the early teacher's own": own}
+    costs = [place for place, value in levels.items() if direction(value) == FALLS]
+    each = "; ".join(f"{place} {number(value)}" for place, value in levels.items())
+    helps = {RISES: "raises accuracy", FALLS: "costs accuracy"}.get(direction(sure), "has no effect that is detected")
+    closing = (
+        f"**Sure, or right?** What early weights change, in points: {each}. Being less trained costs accuracy "
+        f"{' and '.join(costs) or 'at neither, as far as is detected'}; being less sure alone {helps}."
+    )
+    text = f"{SEEN}Changes of accuracy; n counts teachers:\n\n" + "\n".join(lines)
+    return f"{text}\n\n{closing}"
 
 
 def worth(found: Mapping[str, pd.DataFrame]) -> str:

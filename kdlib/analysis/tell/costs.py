@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from kdlib.analysis.costs import Cost, break_even
-from kdlib.analysis.statistics import Interval
-from kdlib.analysis.tell import RISES, SAME, SEEN, direction, level, number
+from kdlib.analysis.statistics import Interval, interval
+from kdlib.analysis.tell import FALLS, RISES, SAME, SEEN, SIDES, comparison, direction, folded, level, number, percent
 from kdlib.analysis.tell import table as as_table
 
 
@@ -59,7 +59,7 @@ def against_full(found: pd.DataFrame) -> str:
     rows, equal = [], []
     for row in found.to_dict("records"):
         value = Interval(float(row["mean"]), float(row["half"]), int(row["n"]))
-        rows.append([row["name"], f"{row['share']:.0%}", number(value), direction(value)])
+        rows.append([row["name"], f"{row['share']:.0%}", number(value), _side(value)])
         equal += [row["name"]] if direction(value) in (SAME, RISES) else []
     text = f"{SEEN}Not detected below all data without KD: {'; '.join(equal) or 'none'}.\n\n"
     return text + as_table(["method", "cost of a student", "accuracy minus all data, no KD (points)", "reading"], rows)
@@ -70,8 +70,18 @@ def shorter(found: pd.DataFrame, what: str) -> str:
     said = []
     for row in found.to_dict("records"):
         value = Interval(float(row["mean"]), float(row["half"]), int(row["n"]))
-        said.append([f"{row['fraction']:.0%}", number(value), direction(value)])
+        said.append([f"{row['fraction']:.0%}", number(value), _side(value)])
     return f"{SEEN}{what}, seed by seed:\n\n" + as_table(["image steps", "difference (points)", "reading"], said)
+
+
+def _side(difference: Interval) -> str:
+    """On which side of zero a difference between two methods lies, as its interval says."""
+    return SIDES.get(direction(difference), direction(difference))
+
+
+def one_image(count: int) -> str:
+    """The smallest step of an accuracy over `count` test images."""
+    return f"One of the {count} test images is {100 / count:.2f} points."
 
 
 def pays(costs: Mapping[str, Cost], plain: Cost, lost: Mapping[str, Interval]) -> str:
@@ -87,42 +97,72 @@ def pays(costs: Mapping[str, Cost], plain: Cost, lost: Mapping[str, Interval]) -
 
 
 def reached(curves: Mapping[str, tuple[Sequence[float], Any]], goal: float, plain: float) -> str:
-    """From which share of a training on all data on the mean accuracy stays at `goal` percent or above, for each curve.
+    """From which share of a training on all data on a student stays at `goal` percent or above, for each curve.
 
     curves: name -> (image steps (E,), accuracies (S, E) in percent); plain: image steps of a training on all data.
     """
     rows = []
     for name, (steps, found) in curves.items():
-        below = np.flatnonzero(np.asarray(found).mean(axis=0) < goal)
-        first = below[-1] + 1 if len(below) else 0
-        rows.append([name, f"{steps[first] / plain:.0%}" if first < len(steps) else "not reached"])
-    text = f"{SEEN}From when on the mean over seeds stays at {goal:.1f}% or above:\n\n"
-    return text + as_table(["method", "image steps (share of a training on all data)"], rows)
+        when = [_stays(np.asarray(steps) / plain, student >= goal) for student in np.asarray(found)]
+        there = [share for share in when if np.isfinite(share)]
+        missed = f"not by {len(when) - len(there)} of {len(when)} students"
+        rows.append([name, percent(interval(100 * np.array(there))) if len(there) == len(when) else missed])
+    head = ["method", "image steps (share of a training on all data)"]
+    return (
+        f"{SEEN}From when on a student stays at {goal:.1f}% or above, mean over seeds:\n\n{as_table(head, rows)}\n\n"
+        "The teacher's own training, as long as one on all data, is not counted here. Each curve belongs to a schedule of "
+        "its own length."
+    )
+
+
+def _stays(shares: Any, above: Any) -> float:
+    """The share at which the last stretch above begins; infinity if the last one is not above."""
+    below = np.flatnonzero(~above)
+    first = below[-1] + 1 if len(below) else 0
+    return float(shares[first]) if first < len(shares) else math.inf
 
 
 def seconds(rows: pd.DataFrame) -> str:
-    """How far wall time follows image steps in committed rows: columns images, seconds, taught."""
+    """How far wall time follows image steps in committed rows: columns images, student_seconds, loss, suspended.
+
+    Suspended runs are left out, and so are the seconds for a teacher's answers.
+    """
     said = []
-    for taught, name in ((False, "without KD"), (True, "with KD")):
-        part = rows[rows.taught == taught]
-        if len(part):
-            each = 1000 * part.seconds / part.images
-            low, high = each.quantile([0.1, 0.9])
-            said.append(
-                f"{name} {each.median():.1f} ms for an image step (middle 80% of rows: {low:.1f} to {high:.1f})"
-            )
-    return f"{SEEN}{len(rows)} rows: {'; '.join(said) or 'none'}."
+    for plain, part in rows[~rows.suspended].groupby(rows.loss == "cross_entropy"):
+        times = part.groupby("images").student_seconds
+        medians, counts = times.median(), times.count()
+        for low, high in zip(medians.index[:-1], medians.index[1:], strict=True):
+            way = f"{low / 1000:g} to {high / 1000:g} ({counts[low]} and {counts[high]} rows)"
+            said.append(["no KD" if plain else "KD", way, f"{high / low:.1f}", f"{medians[high] / medians[low]:.1f}"])
+    head = ["rows", "image steps, in thousands", "times as many steps", "times the median of the seconds"]
+    return f"{SEEN}{len(rows)} rows, {int(rows.suspended.sum())} of them left out:\n\n{as_table(head, said)}"
 
 
 def beside(paper: pd.DataFrame, gain: Interval | None) -> str:
-    """What KD on all data adds: the paper's prints (columns teacher, none, kd in percent) and ours on CIFAR-100, if any."""
+    """What KD on all data adds: the paper's prints (columns name, none, kd, gain; NaN where none) and ours, if any."""
     rows = [
-        [f"ImageNet, {row.teacher}", f"{row.none:.2f}", f"{row.kd:.2f}", f"{row.kd - row.none:+.2f}"]
-        for row in paper.itertuples()
+        [row.name, *(_print(value) for value in (row.none, row.kd)), f"{row.gain:+.2f}"]
+        for row in paper.itertuples(index=False)
     ]
-    ours = level(gain) if gain is not None else "not measured yet"
-    text = as_table(["paper (student MobileNet)", "no KD", "KD", "gain (points)"], rows)
-    return f"{text}\n\nOurs, CIFAR-100, all data, KD minus no KD in points: {ours}."
+    ours = f"KD minus no KD {level(gain)}" if gain is not None else "not measured, so nothing of ours stands beside"
+    head = ["paper: ImageNet, student MobileNet", "all data, no KD", "with KD", "gain over all data, no KD (points)"]
+    return f"{as_table(head, rows)}\n\nOurs, CIFAR-100, all data, in points: {ours}."
+
+
+def _print(value: float) -> str:
+    return "not read" if math.isnan(value) else f"{value:.2f}"
+
+
+def gain_of_infobatch(dynamic: Sequence[float], random: Sequence[float]) -> str:
+    """The solution on InfoBatch with a teacher, folded: gains of KD in points by seed, of InfoBatch and of random pruning."""
+    gap = interval(np.asarray(dynamic) - np.asarray(random))
+    said = comparison("The gain of KD on InfoBatch", "that on random pruning", gap)
+    why = (
+        "A smaller gain is consistent with what InfoBatch shows: every sample, at least in the first and in the last epochs, "
+        "so that the teacher has less to tell. A control would be InfoBatch without its whole epochs."
+    )
+    other = "InfoBatch shows every sample, at least in the first and in the last epochs; no smaller gain follows from it here."
+    return folded("Solution 1", f"{said} {why if direction(gap) == FALLS else other}")
 
 
 def price(cost: Cost, plain: Cost, students: int) -> str:

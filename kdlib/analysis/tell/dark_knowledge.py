@@ -13,7 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.classes import Agreement
 from kdlib.analysis.statistics import Interval, interval, points
-from kdlib.analysis.tell import FALLS, FEW, RISES, SEEN, direction, listed, number, table
+from kdlib.analysis.tell import (
+    FALLS,
+    FEW,
+    RISES,
+    SAME,
+    SEEN,
+    change,
+    direction,
+    enough_digits,
+    listed,
+    number,
+    table,
+)
 
 
 def one_sample(soft: Mapping[str, NDArray], label: int, classes: Sequence[str], tau: float) -> str:
@@ -21,7 +33,7 @@ def one_sample(soft: Mapping[str, NDArray], label: int, classes: Sequence[str], 
     rows = []
     for name, p in soft.items():
         others = [k for k in np.argsort(-p, kind="stable") if k != label][:3]
-        rows.append([name, f"{p[label]:.0%}", listed([f"{classes[k]} {p[k]:.0%}" for k in others])])
+        rows.append([name, f"{p[label]:.0%}", listed([f"{classes[k]} ({p[k]:.0%})" for k in others])])
     header = ["network", f"label {classes[label]}", "next classes"]
     return (
         f"{SEEN}Soft predictions at $\\tau$ = {tau:g}:\n\n{table(header, rows)}\n\nOne sample and one pair of students."
@@ -49,11 +61,17 @@ def _beside(values: Mapping[str, ArrayLike], kind: str, reference: str, digits: 
     mean = interval(own)
     told = f"{mean.mean:.{digits}f}" + (f" ± {mean.half:.{digits}f}" if np.isfinite(mean.half) else "")
     ways = {RISES: "above", FALLS: "below", FEW: "too few"}
-    return told if kind == reference else f"{told} ({ways.get(direction(interval(own - base)), 'no difference')})"
+    return told if kind == reference else f"{told} ({ways.get(direction(interval(own - base)), SAME)})"
 
 
 def softness_alone(
-    what: str, found: Mapping[str, ArrayLike], baseline: str, treatment: str, without: Sequence[str]
+    what: str,
+    found: Mapping[str, ArrayLike],
+    baseline: str,
+    treatment: str,
+    without: Sequence[str],
+    digits: int = 2,
+    unit: str = "",
 ) -> str:
     """Whether soft targets `without` relations do as well as the treatment: kind -> (seeds,), more is better."""
     base = np.asarray(found[treatment], dtype=np.float64)
@@ -63,14 +81,18 @@ def softness_alone(
     if direction(gaps[baseline]) != RISES:
         return f"In {what}, no lead of {treatment} over {baseline} is detected, so there is none to explain."
     level = [name for name in without if direction(gaps[name]) != RISES]
+    leads = listed(
+        [f"{treatment} minus {name} {number(gaps[name], enough_digits(gaps[name], digits))}" for name in without]
+    )
     if level:
+        most = max(gaps[name].high for name in level)
         return (
             f"In {what}, {treatment} leads {baseline}, but no lead over {listed(level)} is detected: softness alone may be "
-            "enough for it."
+            f"enough for it ({leads}). A lead of up to {most:.{digits}f}{unit} is not excluded."
         )
     return (
         f"In {what}, {treatment} leads {baseline}, and also {listed(list(without))}, which are as soft on average but hold "
-        "no relations: softness alone is not enough."
+        f"no relations: softness alone is not enough ({leads})."
     )
 
 
@@ -96,6 +118,8 @@ def calibration(
         "confidence minus accuracy (points)",
     ]
     said = f"Detected as too sure: {listed(too_sure) or 'none'}; as not sure enough: {listed(too_shy) or 'none'}."
+    if len(too_sure) == len(errors):
+        said = f"All {len(errors)} kinds of student are detected as too sure, none as not sure enough."
     return f"{SEEN}{said}\n\n{table(header, rows)}"
 
 
@@ -107,7 +131,30 @@ def tree(found: Mapping[str, Agreement], counts: Mapping[str, int]) -> str:
         seen += [name] if value.p <= 0.05 else []
     header = ["confusions of", "number", "rank correlation with the teacher's soft targets", "p (classes renamed)"]
     ends = f"The agreement is higher than renamed classes would give (p at most 0.05) for {listed(seen) or 'none of them'}."
-    return f"{SEEN}{ends}\n\n{table(header, rows)}"
+    note = "The row of the teacher itself is not independent: both sides come from the same outputs."
+    below = f"\n\n{note}" if "the teacher itself" in found else ""
+    return f"{SEEN}{ends}\n\n{table(header, rows)}{below}"
+
+
+def recovered(similarity: Mapping[str, ArrayLike]) -> str:
+    """The class relations' correlation with the teacher's for each kind of student, beside D14: kind -> (seeds,)."""
+    found = {kind: interval(values) for kind, values in similarity.items()}
+    said = listed([f"{kind} {number(value, 2)}" for kind, value in found.items()])
+    return f"Correlation of the class relations with the teacher's, at temperature one: {said}."
+
+
+def recalibrated(best: float, gap: Interval, samples: int) -> str:
+    """What a temperature chosen on one half of the test samples does on the other: gap is its error minus that at one."""
+    if best == 1:
+        return "The even samples choose 1, so that nothing changes on the odd ones."
+    words = {RISES: "raises", FALLS: "lowers"}
+    way = words.get(direction(gap))
+    size = f"{abs(gap.mean):.2f} ± {gap.half:.2f} points against 1 (n = {gap.n})"
+    told = f"On the odd ones that choice {way} the error by {size}."
+    if way is None:
+        told = change("On the odd ones, the error against that at 1", gap, digits=2)
+    hint = f"A half has {samples} samples, so that chance has a part in the choice and in its test."
+    return f"The even samples choose {best:g}. {told} {hint}"
 
 
 def one_class(relations: pd.DataFrame, name: str, printed: Sequence[str]) -> str:
@@ -124,8 +171,12 @@ def one_class(relations: pd.DataFrame, name: str, printed: Sequence[str]) -> str
     )
 
 
-def images_needed(found: pd.DataFrame, chance: float) -> str:
-    """Soft targets against predicted classes with few images: a table of `classes.hierarchy`."""
+def images_needed(found: pd.DataFrame, chance: float, right: float) -> str:
+    """Soft targets against predicted classes with few images: a table of `classes.hierarchy`.
+
+    right: the share of the images that the network classifies correctly; with one image of each class, the classes of
+    these have no error to go by.
+    """
     wide = found.pivot(index=["images", "part"], columns="source", values="share") * 100
     gap = (wide["soft targets"] - wide["predicted classes"]).rename("difference").reset_index()
     least = points(gap, ("images",), "difference").iloc[0]
@@ -139,5 +190,6 @@ def images_needed(found: pd.DataFrame, chance: float) -> str:
         f"{SEEN}From {hard.index[0]} image of each class, soft targets put {one:.0%} of the classes beside one of their own "
         f"superclass, predicted classes {hard.iloc[0]:.0%} (chance {chance:.0%}); the difference is {number(lead)} points over "
         f"disjoint parts of the images. Of the sizes tried, predicted classes reach that level with {until}. "
-        "One network, so this says nothing of other teachers."
+        f"With one image {1 - right:.0%} of the classes have an error, on average; of these alone, predicted classes put "
+        f"{hard.iloc[0] / (1 - right):.0%} beside one of their own. One network, so this says nothing of other teachers."
     )

@@ -19,8 +19,13 @@ from kdlib.analysis.tell import FALLS, FEW, RISES, SEEN, change, direction, list
 SIDES = {"above": RISES, "below": FALLS}
 
 
-def first_look(gaps: Mapping[str, pd.DataFrame], accuracies: Mapping[str, float], alphas: tuple[float, float]) -> str:
-    """Two KD weights at the smallest and the largest f: teacher -> fraction, mean, half, n of high minus low alpha."""
+def first_look(
+    gaps: Mapping[str, pd.DataFrame], accuracies: Mapping[str, float], alphas: tuple[float, float], held_out: int
+) -> str:
+    """Two KD weights at the smallest and the largest f: teacher -> fraction, mean, half, n of high minus low alpha.
+
+    held_out: how many validation samples all of them share.
+    """
     low, high = alphas
     rows = [
         [name, f"{accuracies[name]:.1f}%", f"{f:.0%}", number(value), direction(value)]
@@ -34,7 +39,11 @@ def first_look(gaps: Mapping[str, pd.DataFrame], accuracies: Mapping[str, float]
         f"alpha = {high:g} minus alpha = {low:g} (points)",
         "more weight: accuracy",
     ]
-    return f"{SEEN}Validation accuracy, mean of seeds with its 95% interval:\n\n{table(header, rows)}"
+    note = (
+        f"There are {held_out} validation samples, the same for every seed: one of them is {100 / held_out:.1f} points. How "
+        "much other samples would change is in no interval."
+    )
+    return f"{SEEN}Validation accuracy, mean of seeds with its 95% interval:\n\n{table(header, rows)}\n\n{note}"
 
 
 def agreement(shares: Mapping[str, Mapping[float, float]]) -> str:
@@ -68,23 +77,34 @@ def best_of_noise(best: NDArray, fractions: NDArray) -> str:
     )
 
 
-def slopes(found: Mapping[str, pd.DataFrame], contrasts: Mapping[str, Interval]) -> str:
-    """The slope in alpha at each f, and its interaction with log10 f, for each teacher."""
+def slopes(found: Mapping[str, pd.DataFrame], contrasts: Mapping[str, Interval], best: Mapping[str, pd.Series]) -> str:
+    """The slope in alpha at each f, its interaction with log10 f, and the best alpha (f -> alpha), for each teacher."""
     said = []
     for name, line in found.items():
         said.append(trend(f"Accuracy with more weight on the {name}", "f", intervals(line, ("fraction",))))
         said.append(change("From f to ten times f, its slope", contrasts[name]))
-    return f"{SEEN}{' '.join(said)} {_eq3(contrasts)}"
+    return f"{SEEN}{' '.join(said)}\n\n{_eq3(contrasts, best)}"
 
 
-def _eq3(contrasts: Mapping[str, Interval]) -> str:
+def _eq3(contrasts: Mapping[str, Interval], best: Mapping[str, pd.Series]) -> str:
     ways = {name: direction(value) for name, value in contrasts.items()}
     if FEW in ways.values():
         return "Too few seeds to say more."
     falls = [name for name, way in ways.items() if way == FALLS]
     if not falls:
         return "So Eq. 3 has no support here: no slope is seen to fall with f."
-    return f"A slope that falls with f is what Eq. 3 builds on; it is seen with {listed([f'the {name}' for name in falls])}."
+    said = []
+    for name in falls:
+        (first, *_, last), tops = best[name].index, best[name].to_numpy()
+        both = (
+            "and so does the best alpha of the means"
+            if tops[-1] < tops[0]
+            else "but the best alpha of the means does not"
+        )
+        said.append(
+            f"With the {name} the slope falls, {both} ({tops[0]:g} at f = {first:.0%}, {tops[-1]:g} at {last:.0%})."
+        )
+    return f"Eq. 3 needs both a slope and a best alpha that fall with f. {' '.join(said)} A best alpha has no interval here."
 
 
 def rules(found: Mapping[str, Fitted]) -> str:
@@ -106,17 +126,20 @@ def rules(found: Mapping[str, Fitted]) -> str:
     return f"{SEEN}{way} On the accuracies that it was fitted to:\n\n{table(header, rows)}"
 
 
-def held_out(leads: Mapping[str, pd.DataFrame], fitted: Mapping[str, float]) -> str:
+def held_out(leads: Mapping[str, pd.DataFrame], fitted: Mapping[str, float], teachers: Mapping[str, float]) -> str:
     """The rule minus the best constant on data it was not fitted on: condition -> fraction, seed, difference.
 
-    fitted: condition -> the gain on the fitted data, for the conditions that have one.
+    fitted: condition -> the gain on the fitted data; teachers: condition -> the test accuracy of its teacher. Where all
+    differences are exactly zero, rule and constant are the same weight, and there is nothing to test.
     """
     rows, ways = [], {}
     for name, found in leads.items():
-        overall = interval(found.groupby("seed").difference.mean())
-        ways[name] = direction(overall)
-        rows.append([name, f"{fitted[name]:+.2f}", number(overall, 2), ways[name]])
-    header = ["condition", "gain on the fitted data (points)", "gain on the held-out data (points)", "reading"]
+        overall, same = interval(found.groupby("seed").difference.mean()), not found.difference.any()
+        ways[name] = "the same weight everywhere: nothing to test" if same else direction(overall)
+        on_new = "none" if same else number(overall, 2)
+        rows.append([name, f"{teachers[name]:.1f}%", f"{fitted[name]:+.2f}", on_new, ways[name]])
+    gains = ["gain on the fitted data (points)", "gain on the held-out data (points)"]
+    header = ["condition", "its teacher's accuracy", *gains, "reading"]
     better = [name for name, way in ways.items() if way == RISES]
     worse = [name for name, way in ways.items() if way == FALLS]
     end = (
@@ -135,13 +158,14 @@ def temperatures(found: Mapping[float, pd.DataFrame], first: float) -> str:
     return f"{SEEN}{' '.join(said)}"
 
 
-def softness(entropy: Mapping[float, float], classes: int) -> str:
-    """The teacher's mean entropy (nats) over the kept samples at each temperature, beside that of a uniform answer."""
-    rows = [[f"{tau:g}", f"{value:.2f}", f"{np.exp(value):.1f}"] for tau, value in entropy.items()]
-    text = (
-        f"Mean entropy of the soft targets, and the number of equally likely classes (of {classes}) that have as much:"
-    )
-    return f"{SEEN}{text}\n\n{table(['tau', 'entropy (nats)', 'classes'], rows)}"
+def softness(entropy: Mapping[str, Mapping[float, float]], classes: int) -> str:
+    """Each teacher's mean entropy (nats) over the kept samples at each temperature, beside that of a uniform answer."""
+    rows = [
+        [f"{tau:g}", *(f"{found[tau]:.2f} ({np.exp(found[tau]):.1f})" for found in entropy.values())]
+        for tau in next(iter(entropy.values()))
+    ]
+    text = f"Mean entropy of the soft targets in nats, in brackets how many equally likely classes (of {classes}) have as much:"
+    return f"{SEEN}{text}\n\n{table(['tau', *entropy], rows)}"
 
 
 def gaps_beside(paper: pd.DataFrame, ours: Mapping[str, pd.DataFrame]) -> str:
@@ -175,10 +199,14 @@ def adaptive(paper: pd.DataFrame, ours: Mapping[float, Interval]) -> str:
     for (teacher, student), part in paper.groupby(["teacher", "student"], sort=False):
         at = {float(f): (d, s) for f, d, s in zip(part.fraction, part.difference, part.spread, strict=True)}
         cells = [f"{at[f][0]:+.2f} (sd {at[f][1]:.2f})" if f in at else "not printed" for f in fractions]
-        rows.append([f"paper, {teacher} to {student}", *cells])
+        rows.append([f"second paper, {teacher} to {student}", *cells])
     rows.append(["ours, digits", *(number(ours[f], 2) for f in fractions)])
-    mean = paper[paper.fraction.isin(fractions)].difference
-    below = f"Of the paper's {len(mean)} differences {(mean < 0).sum()} are below 0."
+    shown = paper[paper.fraction.isin(fractions)]
+    mean, large = shown.difference, shown.difference.abs() > shown.spread
+    below = (
+        f"Of the second paper's {len(mean)} differences {(mean < 0).sum()} are below 0, and {large.sum()} are larger than "
+        "their standard deviation (sd; made from the two that the paper prints, as if both accuracies were independent)."
+    )
     return f"{SEEN}{below} {_own_differences(ours)}\n\n{table(['pair', *(f'f = {f:.0%}' for f in fractions)], rows)}"
 
 

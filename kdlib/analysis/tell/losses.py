@@ -10,14 +10,36 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
-from kdlib.analysis.loss_effects import Winner
+from kdlib.analysis.loss_effects import Winner, two_sided
 from kdlib.analysis.plots.losses import named
-from kdlib.analysis.statistics import Interval
+from kdlib.analysis.statistics import Estimate, Interval, holm
 from kdlib.analysis.tell import SEEN, change, comparison, direction, folded, listed, number
 from kdlib.analysis.tell import table as as_table
 
+NEAR_CHANCE = 1.5  # times the accuracy of guessing: a training that ends below has failed
 LEVEL = 0.05  # of a two-sided test, so that "detected" is "the 95% interval leaves out zero"
+
+# What each loss of the paper's Table 1 compares between student and teacher.
+COMPARES = {
+    "fitnets": "maps, after a learnt layer",
+    "ab": "which units are active",
+    "at": "where the maps are large",
+    "ft": "a compressed code of the maps, made by a small network, the paraphraser",
+    "fsp": "products of the maps of two stages",
+    "nst": "distributions of the channels",
+    "pkt": "which samples resemble each other, as probabilities",
+    "rkd": "distances and angles between samples",
+    "sp": "similarities of pairs of samples in a batch",
+    "vid": "the maps, predicted with a learnt variance",
+}
+
+
+def methods(weights: Mapping[str, float]) -> str:
+    """What each loss compares, and its weight in the paper and in the public code: loss -> the code's weight."""
+    rows = [[named(name), COMPARES[name], "1", f"{beta:g}"] for name, beta in weights.items()]
+    return as_table(["loss", "it compares", r"$\beta$ of the paper", r"$\beta$ of the public code"], rows)
 
 
 def two_students(plain: Mapping[str, Any], added: Mapping[str, Any]) -> str:
@@ -50,8 +72,8 @@ def resemblance(correlations: Mapping[str, Sequence[float]]) -> str:
         f"{name}: {listed([f'{value:.2f}' for value in values])}" for name, values in correlations.items()
     ]  # one value a stage
     return (
-        f"{SEEN}Correlation of the attention maps with the teacher's, over all positions of these samples, from the first "
-        f"stage to the last. {'; '.join(said)}."
+        f"{SEEN}Correlation of the attention maps with the teacher's, over all positions of all kept samples, from the "
+        f"first stage to the last. {'; '.join(said)}."
     )
 
 
@@ -59,15 +81,17 @@ def gradients(found: pd.DataFrame, threshold: float = 0.1) -> str:
     """Which losses hardly act: columns feature_loss, weight, seed, ratio; `threshold` is a share of CE + KD's gradient."""
     lines = []
     for weight, part in found.groupby("weight", sort=False):
-        middle = part.groupby("feature_loss", sort=False).ratio.median()
-        weak, strong = middle[middle < threshold], middle[middle > 1]
+        ratios = part.groupby("feature_loss", sort=False).ratio
+        middle, low, high = ratios.median(), ratios.min(), ratios.max()
+        weak, strong = high[high < threshold], low[low > 1]
         least, most = middle.idxmin(), middle.idxmax()
         lines.append(
-            f"- {weight}: from {middle[least]:.2g} ({named(least)}) to {middle[most]:.2g} ({named(most)}) times the gradient "
-            f"of CE + KD. Below {threshold:.0%}: {listed([named(n) for n in weak.index]) or 'none'}. Above that of CE + KD: "
-            f"{listed([named(n) for n in strong.index]) or 'none'}."
+            f"- {weight}: medians from {middle[least]:.2g} ({named(least)}) to {middle[most]:.2g} ({named(most)}) times the "
+            f"gradient of CE + KD. Below {threshold:.0%}: {listed([named(n) for n in weak.index]) or 'none'}. Above that of "
+            f"CE + KD: {listed([named(n) for n in strong.index]) or 'none'}."
         )
-    return f"{SEEN}\n\n" + "\n".join(lines)
+    count = found.seed.nunique()
+    return f"{SEEN}A loss is named below or above where all {count} networks agree:\n\n" + "\n".join(lines)
 
 
 def by_hand(beta: float, losses: Sequence[float], mine: float, theirs: float) -> str:
@@ -120,10 +144,15 @@ def winners(found: Mapping[str, Winner], names: Sequence[str], seeds: int) -> st
         rows.append(
             [label, f"{chosen:+.1f}", f"{fresh:+.1f}", f"{chosen - fresh:+.1f}", often, int((counts > 0).sum())]
         )
-    shrinks = sum(winner.chosen.mean() > winner.fresh.mean() for winner in found.values())
+    by_construction = (
+        " Averaged over all halvings the lead can never be larger on the seeds that did not choose, since each half takes "
+        "both parts in turn; only the size of the loss says something."
+        if seeds % 2 == 0
+        else ""
+    )
     text = (
-        f"{SEEN}Lead of the best of {len(names)} losses in points, mean over all splits of {seeds} seeds. It is smaller on the "
-        f"seeds that did not choose in {shrinks} of {len(found)} tables. The splits share seeds, so no interval is given.\n\n"
+        f"{SEEN}Lead of the best of {len(names)} losses in points, mean over all splits of {seeds} seeds.{by_construction} "
+        "The splits share seeds, so no interval is given.\n\n"
     )
     header = ["table", "choosing seeds", "other seeds", "luck", "most frequent winner", "different winners"]
     return text + as_table(header, rows)
@@ -131,7 +160,7 @@ def winners(found: Mapping[str, Winner], names: Sequence[str], seeds: int) -> st
 
 def stages(found: Mapping[str, Interval], seeds: int) -> str:
     """With an initial stage minus without: name of the loss -> difference in points."""
-    lines = [f"- {change(f'With the stage, {named(name)}', gap)}" for name, gap in found.items()]
+    lines = [f"- {change(f'With the stage, accuracy with {named(name)}', gap)}" for name, gap in found.items()]
     return f"{SEEN}Same weight, same {seeds} seeds:\n\n" + "\n".join(lines)
 
 
@@ -156,11 +185,30 @@ def control(found: Mapping[float, Mapping[str, Interval]]) -> str:
     return (
         "**The control.** From KD with weight 1 to the same with a loss at weight 1, the accuracy in points:\n\n"
         + "\n".join(lines)
+        + f"\n\n{_after_holm(found)}"
     )
 
 
-def decoupled(panels: Mapping[str, pd.DataFrame]) -> str:
-    """DKD minus KD at each weight and f: title -> columns weight, fraction, mean, half, n."""
+def _after_holm(found: Mapping[float, Mapping[str, Interval]]) -> str:
+    """How many of the control's comparisons are left after Holm's correction over all of them."""
+    places = {f"{named(name)} at f = {f:.0%}": gap for f, gaps in found.items() for name, gap in gaps.items()}
+    p = [
+        two_sided(Estimate(gap.mean, gap.half / stdtrit(gap.n - 1, 0.975), gap.n - 1, gap.n)) for gap in places.values()
+    ]
+    left = [place for place, value in zip(places, holm(p), strict=True) if value <= LEVEL]
+    each = max(len(gaps) for gaps in found.values())
+    return (
+        f"All {each} comparisons at one f share the same control students: if these were lucky, all {each} look worse at "
+        "once. So count no single line here as detected before Holm's correction. Detected after it, over all "
+        f"{len(places)}: {listed(left) or 'none'}."
+    )
+
+
+def decoupled(panels: Mapping[str, pd.DataFrame], chance: float) -> str:
+    """DKD minus KD at each weight and f: title -> columns weight, fraction, mean, half, n, level (DKD's accuracy, %).
+
+    An accuracy near `chance` (percent) is that of a training that failed.
+    """
     lines = []
     for title, found in panels.items():
         for weight, part in found.groupby("weight"):
@@ -169,7 +217,10 @@ def decoupled(panels: Mapping[str, pd.DataFrame]) -> str:
                 value = Interval(row["mean"], row.half, int(row.n))
                 groups.setdefault(direction(value), []).append(f"f = {row.fraction:.0%} ({value})")
             told = "; ".join(f"{way} at {listed(where)}" for way, where in groups.items())
-            lines.append(f"- {title}, weight {weight:g}: {told}.")
+            near = part[part.level < NEAR_CHANCE * chance].itertuples()
+            failed = listed([f"{row.level:.0f}% at f = {row.fraction:.0%}" for row in near])
+            note = f" The training failed: accuracy {failed}, where chance gives {chance:.0f}%." if failed else ""
+            lines.append(f"- {title}, weight {weight:g}: {told}.{note}")
     return (
         f"{SEEN}From KD to DKD the accuracy, in points (n = {seeds_of(pd.concat(panels.values()))}):\n\n"
         + "\n".join(lines)
@@ -188,7 +239,7 @@ def beside(paper: pd.DataFrame, ours: pd.DataFrame) -> str:
     told = listed(
         [f"{named(row.feature_loss)} at f = {row.fraction:.0%} ({row['mean']:+.1f})" for _, row in best.iterrows()]
     )
-    text = f"{SEEN}In the paper's table {told} has the largest lead over plain KD."
+    text = f"{SEEN}In the paper's table {told} {'have' if len(best) > 1 else 'has'} the largest lead over plain KD."
     both = paper.merge(ours, on=["feature_loss", "fraction"], suffixes=("_paper", "_ours"))
     missing = len(paper) - len(both)
     rows = [

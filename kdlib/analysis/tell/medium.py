@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
+from kdlib.analysis.effects import self_distilled
 from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
-from kdlib.analysis.tell import FALLS, RISES, SEEN, direction, level, listed, trend
+from kdlib.analysis.tell import FALLS, RISES, SEEN, SIDES, direction, level, listed, number, trend
 from kdlib.analysis.tell import table as as_table
 
 GROUPS = ("easy", "medium", "hard")
@@ -45,7 +46,7 @@ def gap(records: pd.DataFrame, taught: pd.DataFrame) -> str:
     return (
         f"{SEEN}Trained on all samples, the teacher's lead in points over its students (n = {at['hard'].n}, given this "
         f"teacher): {said}.{ceiling} Of the students that are trained on a part, those of *{best}* samples get most of the "
-        f"unseen hard samples right: {level(hard[best])}%."
+        f"hard samples right that none of them has seen: {level(hard[best])}%."
     )
 
 
@@ -55,11 +56,13 @@ def _ceiling(records: pd.DataFrame) -> bool:
 
 def by_fraction(found: pd.DataFrame, column: str, base: str) -> str:
     """Where each value of `column` certainly beats `base`, where it loses: columns `column`, fraction, mean, half, n."""
-    lines = []
-    for name in dict.fromkeys(found[column]):
-        at = intervals(found[found[column] == name], ["fraction"])
-        lines.append("- " + trend(f"{label(name)} minus {base}", "f", {f"{f:.0%}": v for f, v in at.items()}))
-    return "\n".join(lines)
+    return "\n".join(
+        f"- {_along_f(f'{label(name)} minus {base}', part)}" for name, part in found.groupby(column, sort=False)
+    )
+
+
+def _along_f(what: str, found: pd.DataFrame) -> str:
+    return trend(what, "f", {f"{f:.0%}": v for f, v in intervals(found, ["fraction"]).items()}, SIDES)
 
 
 LABELS = {"difficulty": "hard", "difficulty easiest": "easy", "herding_centre": "herding"}
@@ -73,9 +76,7 @@ def label(name: str) -> str:
 def samples(found: pd.DataFrame) -> str:
     """The first table of the paper on our rows: each kind of samples minus random, by f."""
     n = int(found.n.min())
-    text = (
-        f"{SEEN}A difference rises or falls where its 95% interval leaves out zero (n = {n} pairs, given this teacher):"
-    )
+    text = f"{SEEN}A difference counts where its 95% interval leaves out zero (n = {n} pairs, given this teacher):"
     return f"{text}\n\n{by_fraction(found, 'pruning', 'random')}"
 
 
@@ -159,12 +160,68 @@ def printed(found: pd.DataFrame) -> str:
     )
 
 
-def ours(found: pd.DataFrame, series: Sequence[str], where: str) -> str:
-    """Our differences from random on the paper's data (columns line and series), or that a series has none yet."""
+def ours(found: pd.DataFrame, series: Sequence[str], where: str, teacher: str = "") -> str:
+    """Our differences from random on the paper's data (columns line and series), or that a series has none yet.
+
+    teacher: of `given`.
+    """
     there = set(found.series) if len(found) else set()
     lines = [by_fraction(found, "line", "random")] if there else []
     lines += [f"- {name}: not measured yet." for name in series if name not in there]
-    return f"On {where}, ours:\n\n" + "\n".join(lines)
+    return f"On {where}, ours{teacher}:\n\n" + "\n".join(lines)
+
+
+def given(rows: pd.DataFrame) -> str:
+    """ ", given this teacher" where all self-distilled students of a study have one teacher, else nothing."""
+    own = self_distilled(rows)
+    taught = own[own.loss != "cross_entropy"] if len(own) else own
+    return (
+        ", given this teacher"
+        if len(taught) and taught[["teacher", "teacher_seed"]].drop_duplicates().shape[0] == 1
+        else ""
+    )
+
+
+def shared_fractions(theirs: Sequence[float], mine: Sequence[float]) -> str:
+    """At which f the paper's panel and ours can be compared, or that they share none; nothing while we have no point."""
+    paper, own = sorted(set(theirs)), sorted(set(mine))
+    if not own:
+        return ""
+    both = [f"{f:.0%}" for f in own if f in paper]
+    if both:
+        return f"Both panels have f = {listed(both)}."
+    points_at = "our point is" if len(own) == 1 else "our points are"
+    return (
+        f"**First of all, f differs:** the paper's tables begin at {paper[0]:.0%}, {points_at} at "
+        f"{listed([f'{f:.0%}' for f in own])}, so the two panels share no point."
+    )
+
+
+def precisions(found: Mapping[str, pd.DataFrame]) -> str:
+    """The same difference by the precision of both arms, of `contrasts.by_precision`; nothing where there is one alone."""
+    if not found:
+        return ""
+    told, decided = [], True
+    for name, part in found.items():
+        at = intervals(part, ["fraction"])
+        told.append(f"{name}: {listed([f'{number(v)} at f = {f:.0%}' for f, v in at.items()])}")
+        decided &= all(direction(v) in (RISES, FALLS) for v in at.values())
+    n = min(int(part.n.min()) for part in found.values())
+    doubt = "" if decided else f" With n = {n} the precision could hide or feign a difference of this size."
+    return f"**The precision differs** (points). {told[0][0].upper()}{'; '.join(told)[1:]}.{doubt}"
+
+
+def opening(samples_found: pd.DataFrame, reshapes_found: pd.DataFrame, dataset: str) -> str:
+    """What both steps of the paper's method did, for the lesson's opening question: medium samples, class-wise reshape."""
+    n = sorted({int(samples_found.n.min()), int(reshapes_found.n.min())})
+    steps = [
+        _along_f("medium minus random", samples_found[samples_found.pruning == "medium"]),
+        _along_f("on medium samples, class-wise minus none", reshapes_found[reshapes_found.reshape == "class-wise"]),
+    ]
+    many = f"n = {listed(n)}, given this teacher"
+    return (
+        f"**Back to the opening question, on {dataset}** ({many}): {steps[0][:-1]}. {steps[1][0].upper()}{steps[1][1:]}"
+    )
 
 
 def closest(found: Mapping[float, Interval], names: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.names import named
-from kdlib.analysis.statistics import Interval, interval, points
-from kdlib.analysis.tell import SEEN, change, comparison, direction, folded, level, listed, percent
+from kdlib.analysis.statistics import Interval, interval
+from kdlib.analysis.tell import RISES, SEEN, comparison, direction, folded, level, listed, percent
 from kdlib.analysis.tell import table as as_table
 
 
@@ -37,16 +37,21 @@ def learning(curves: Mapping[str, NDArray], mine: float, theirs: float) -> str:
     )
 
 
-def kept(found: pd.DataFrame) -> str:
-    """Wrong labels among the kept minus among all: pruning, label_noise, mean, half, n, in points; 0 is no difference."""
+def kept(found: pd.DataFrame, fraction: float) -> str:
+    """Wrong labels among the kept minus among all: pruning, label_noise, mean, half, n, in points; 0 is no difference.
+
+    fraction: the share of the samples that is kept, which bounds what can be wrong.
+    """
     rates = sorted(found.label_noise.unique())
     rows = []
     for name, part in found.groupby("pruning", sort=False):
         by_rate = {row.label_noise: Interval(row.mean_, row.half, int(row.n)) for row in _renamed(part).itertuples()}
         rows.append([named(str(name)), *(f"{by_rate[rate]}, {_more(by_rate[rate])}" for rate in rates)])
     header = ["kept by", *(f"{rate:.0%} wrong labels" for rate in rates)]
-    return f"{SEEN}Share of wrong labels among the kept minus that among all, in points, 95% interval:\n\n" + as_table(
-        header, rows
+    most = listed([f"{min(1, rate / fraction):.0%} at {rate:.0%} noise" for rate in rates])
+    return (
+        f"{SEEN}Share of wrong labels among the kept minus that among all, in points, 95% interval:\n\n"
+        f"{as_table(header, rows)}\n\nA share has a ceiling: of the kept {fraction:.0%} at most about {most} can be wrong."
     )
 
 
@@ -69,26 +74,53 @@ def hardest(ranked: Mapping[str, ArrayLike], wrong: NDArray) -> str:
     )
 
 
-def gains(differences: pd.DataFrame, trends: pd.DataFrame) -> str:
-    """What KD adds without and with most noise, and whether its gain grows: pruning, label_noise, seed, difference; slope."""
-    found = points(differences, ("pruning", "label_noise"), "difference")
-    ends = found.label_noise.min(), found.label_noise.max()
+def gains(differences: pd.DataFrame) -> str:
+    """What KD adds at each rate of noise, and from each rate to the next: pruning, label_noise, seed, difference (points)."""
+    rates = sorted(differences.label_noise.unique())
     rows = []
-    for name, part in trends.groupby("pruning", sort=False):
-        at = {row.label_noise: Interval(row.mean_, row.half, int(row.n)) for row in _of(found, name).itertuples()}
-        slope = interval(part.slope)
-        rows.append([named(str(name)), *(str(at[end]) for end in ends), str(slope), direction(slope)])
-    header = [
-        "kept by",
-        *(f"gain at {end:.0%} noise" for end in ends),
-        "change of the gain per ten points of noise",
-        "reading",
-    ]
-    return f"{SEEN}Accuracy with KD minus without, in points (n = {int(found.n.max())}):\n\n" + as_table(header, rows)
+    for name, part in differences.groupby("pruning", sort=False):
+        by_seed = part.pivot_table(index="seed", columns="label_noise", values="difference")
+        at = [str(interval(by_seed[rate])) for rate in rates]
+        steps = {(a, b): interval(by_seed[b] - by_seed[a]) for a, b in zip(rates[:-1], rates[1:], strict=True)}
+        told = [f"{direction(step)} from {a:.0%} to {b:.0%} ({step})" for (a, b), step in steps.items()]
+        rows.append([named(str(name)), *at, "; ".join(told)])
+    header = ["kept by", *(f"gain at {rate:.0%} noise" for rate in rates), "from each rate to the next"]
+    count = differences.seed.nunique()
+    return f"{SEEN}Accuracy with KD minus without, in points (n = {count}):\n\n" + as_table(header, rows)
 
 
-def _of(found: pd.DataFrame, pruning: object) -> pd.DataFrame:
-    return _renamed(found[found.pruning == pruning])
+def below_chance(found: pd.DataFrame, classes: int, titles: Mapping[float, str]) -> str:
+    """Whether students are worse than chance: pruning, alpha, label_noise, mean, half, n (accuracies in percent)."""
+    low = found[found["mean"] + found.half < 100 / classes]
+    if low.empty:
+        return f"No accuracy is detected below chance ({100 / classes:.0f}%)."
+    places: dict[str, list[str]] = {}
+    for row in low.itertuples():
+        places.setdefault(f"{titles[float(row.alpha)]}, {named(row.pruning)}", []).append(f"{row.label_noise:.0%}")
+    told = "; ".join(f"{where} at {listed(rates)} wrong labels" for where, rates in places.items())
+    return (
+        f"Below chance ({100 / classes:.0f}%): {told}. A student whose labels are nearly all wrong learns to avoid the true "
+        "class."
+    )
+
+
+def without_teacher(students: Mapping[str, ArrayLike], plain: str, smoothed: str, taught: str) -> str:
+    """How much of the gain of `taught` over `plain` label smoothing has without any teacher: name -> (seeds,) in percent."""
+    by_name = {name: np.asarray(values, dtype=np.float64) for name, values in students.items()}
+    soft, gain = by_name[smoothed] - by_name[plain], by_name[taught] - by_name[plain]
+    if direction(interval(soft - gain / 2)) == RISES and direction(interval(gain)) == RISES:
+        end = "most of the gain needs no teacher"
+    elif direction(interval(soft)) == RISES:
+        end = "it gains without a teacher"
+    else:
+        end = "no gain without a teacher is detected"
+    return f"{smoothed} minus {plain}: {interval(soft)} points: {end}."
+
+
+def names_the_truth(shares: Mapping[str, ArrayLike]) -> str:
+    """How often each kind of target puts the true class first: name -> (seeds,) in percent of the samples."""
+    told = [f"{name} {level(interval(values))}" for name, values in shares.items()]
+    return f"The target puts the true class first for, in percent of all samples: {listed(told)}."
 
 
 def random_and_hard(found: pd.DataFrame, alphas: Mapping[float, str], noise: float) -> str:
@@ -119,8 +151,10 @@ def own_or_clean(students: Mapping[str, ArrayLike], own: str, clean: str) -> str
     return comparison(f"The student of the {clean}", f"that of the {own}", interval(by_name[clean] - by_name[own]))
 
 
-def imbalance(rows: Mapping[str, ArrayLike], steps: Sequence[tuple[str, str]], few: Mapping[str, ArrayLike]) -> str:
-    """Accuracy differences on imbalanced data, and recall of the rarest classes.
+def imbalance(
+    rows: Mapping[str, ArrayLike], steps: Sequence[tuple[str, str]], few: Mapping[str, ArrayLike], count: int
+) -> str:
+    """Accuracy differences on imbalanced data, and recall of the `count` rarest classes.
 
     rows: name -> (seeds,) accuracy in percent; steps: (first, second) pairs to compare; few: name -> (seeds,) mean recall
     of the rarest classes in percent.
@@ -129,23 +163,22 @@ def imbalance(rows: Mapping[str, ArrayLike], steps: Sequence[tuple[str, str]], f
     rare = {name: np.asarray(values) for name, values in few.items()}
     lines = [
         f"- {comparison(a, b, interval(by_name[a] - by_name[b]))} "
-        f"{change('Recall of the rarest classes', interval(rare[a] - rare[b]))}"
+        f"{comparison(f'In the recall of the {count} rarest classes {a}', b, interval(rare[a] - rare[b]))}"
         for a, b in steps
     ]
     levels = listed([f"{name} {level(interval(values))}" for name, values in rare.items()])
-    return f"{SEEN}\n\n" + "\n".join(lines) + f"\n\nRecall of the rarest classes in percent: {levels}."
+    return f"{SEEN}\n\n" + "\n".join(lines) + f"\n\nRecall of the {count} rarest classes in percent: {levels}."
 
 
-def kept_of_the_rare(shares: Mapping[str, ArrayLike], base: ArrayLike) -> str:
-    """Share (percent) of the rarest classes among the kept samples: pruning -> (seeds,); base (seeds,) among all."""
+def kept_of_the_rare(shares: Mapping[str, ArrayLike], base: ArrayLike, count: int) -> str:
+    """Share (percent) of the `count` rarest classes among the kept samples: pruning -> (seeds,); base (seeds,) among all."""
     before = np.asarray(base)
     told = [
-        f"{named(name)} {percent(interval(v))} ({_more(interval(np.asarray(v) - before))})"
-        for name, v in shares.items()
+        f"{named(name)} {level(interval(v))} ({_more(interval(np.asarray(v) - before))})" for name, v in shares.items()
     ]
     return (
-        f"{SEEN}Without a quota for each class, the rarest classes are {before.mean():.0f}% of all samples, and of the "
-        f"kept ones: {listed(told)}."
+        f"{SEEN}Without a quota for each class, the {count} rarest classes are {before.mean():.1f}% of all samples, and of "
+        f"the kept ones, in percent: {listed(told)}."
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from kdlib.analysis.claims import specification
 from kdlib.analysis.design import Ratio
 from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals
-from kdlib.analysis.tell import FALLS, FEW, RISES, SAME, SEEN, comparison, direction, listed, number
+from kdlib.analysis.tell import FALLS, FEW, RISES, SAME, SEEN, SIDES, comparison, direction, listed, number
 from kdlib.analysis.tell import table as as_table
 
+PAPERS = {"dkdp": "first paper", "medium": "second paper"}
+NUMBERS = r"(?<=\d)-(?=\d)"  # the sign in "Tables 7-9"
 WINNERS = {RISES: "medium", FALLS: "random", SAME: "not decided", FEW: "too few pairs"}
 
 
@@ -34,7 +37,7 @@ def sentences(claims: Sequence[str]) -> str:
     rows = []
     for name in claims:
         claim = specification(name)
-        where = f"{claim.paper}, {claim.where}"
+        where = f"{PAPERS.get(claim.paper, claim.paper)}, {re.sub(NUMBERS, ' to ', claim.where)}"
         compared = listed([named(pruning.split("/")[-1]) for pruning in claim.prunings])
         rows.append([f"**{name}**", claim.claim, where, fractions(claim.fractions), compared])
     return as_table(["claim", "in words", "source", "f", "samples compared"], rows)
@@ -110,20 +113,50 @@ def turns(found: Mapping[str, Mapping[float, Interval]]) -> str:
         rows.append([name, *(number(value, 2) for value in at.values()), listed(moved) or "nowhere"])
     fractions = list(next(iter(found.values())))
     header = ["what changes the lead", *(f"f = {f:.0%}" for f in fractions), "detected at f ="]
-    return f"{SEEN}The lead of medium with the change minus the lead without, in points:\n\n" + as_table(header, rows)
+    count = sum(len(at) for at in found.values())
+    return (
+        f"{SEEN}The lead of medium with the change minus the lead without, in points:\n\n{as_table(header, rows)}\n\n"
+        f"Of {count} differences about {0.05 * count:.1f} would be detected by chance alone if nothing differed."
+    )
+
+
+def ends(found: Mapping[str, Interval], smallest: float, largest: float) -> str:
+    """The lead of medium at the smallest f minus that at the largest, by the kind of teacher, in points."""
+    told = [f"{name} {number(value)}, {SIDES.get(way := direction(value), way)}" for name, value in found.items()]
+    return f"The lead of medium at f = {smallest:.0%} minus that at f = {largest:.0%}, in points: {'; '.join(told)}."
+
+
+def by_teachers(found: Interval, teachers: int) -> str:
+    """Medium against random with an interval over the means of the teachers, whose n counts the pairs."""
+    said = comparison("Medium", "random", found)
+    counted = f"{found.n} pairs, {teachers} teacher{'s' * (teachers > 1)}"
+    return said.replace(f"n = {found.n}", f"n = {counted}")
 
 
 def first_protocol(found: pd.DataFrame) -> str:
-    """The distillation paper's protocol: random minus each scorer by f, by means; columns pruning, fraction, mean, half, n."""
-    worst = found.groupby("fraction")["mean"].min()
-    wins = [f"{f:.0%}" for f, least in worst.items() if least > 0]
-    losses = [f"{f:.0%}" for f, least in worst.items() if least <= 0]
-    said = f"random beats each scorer at f = {listed(wins)}" if wins else "random beats all scorers nowhere"
-    rest = f" and loses to one at f = {listed(losses)}" if losses else ""
+    """The distillation paper's protocol: random minus each scorer by f, by means; columns pruning, fraction, mean, half, n.
+
+    The means are taken as the table shows them, to a tenth of a point.
+    """
+    worst = found.groupby("fraction")["mean"].min().round(1)
+    wins, ties, losses = (worst.index[sign] for sign in (worst > 0, worst == 0, worst < 0))
+    said = [f"random beats each scorer at f = {_percents(wins)}" if len(wins) else "random beats all scorers nowhere"]
+    said += [f"is level with the best one at f = {_percents(ties)}"] if len(ties) else []
+    said += [f"loses to one at f = {_percents(losses)}"] if len(losses) else []
+    signs = {"above": found["mean"] > found.half, "below": found["mean"] < -found.half}
+    sure = [
+        f"{way} it at {sign.sum()}" + (f" (f = {_percents(found.fraction[sign])})" if sign.any() else "")
+        for way, sign in signs.items()
+    ]
     return (
-        f"**The first paper's protocol** (own kind of teacher, scorers' hardest samples, means): {said}{rest}. The medium "
-        "window is not among the candidates, so nothing is said about it."
+        f"**The first paper's protocol** (own kind of teacher, scorers' hardest samples, means): {listed(said)}. Of the "
+        f"{len(found)} intervals below, those that leave out zero lie {listed(sure)}. The medium window is not among the "
+        "candidates, so nothing is said about it."
     )
+
+
+def _percents(fractions: Iterable[float]) -> str:
+    return listed([f"{f:.0%}" for f in sorted(set(fractions))])
 
 
 def second_protocol(shares: Mapping[str, pd.DataFrame], trials: int, theirs: Sequence[float]) -> str:
@@ -164,8 +197,8 @@ def seen_by(
     return f"{SEEN}Detected with probability 80%:\n\n" + as_table(header, rows)
 
 
-def cifar(found: Mapping[str, pd.DataFrame]) -> str:
-    """Medium minus random on CIFAR-100 in each study of ours: name -> fraction, mean, half, n."""
+def cifar(found: Mapping[str, pd.DataFrame], teacher: str = "") -> str:
+    """Medium minus random on CIFAR-100 in each study of ours: name -> fraction, mean, half, n; teacher: as `medium.given`."""
     lines = []
     for name, part in found.items():
         if part.empty:
@@ -175,7 +208,7 @@ def cifar(found: Mapping[str, pd.DataFrame]) -> str:
         lines.append(
             f"- {name}: {listed([f'{number(v)} at f = {f:.0%} ({WINNERS[direction(v)]})' for f, v in at.items()])}."
         )
-    return "Medium minus random in points, CIFAR-100:\n\n" + "\n".join(lines)
+    return f"Medium minus random in points, CIFAR-100{teacher}:\n\n" + "\n".join(lines)
 
 
 def answer(found: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from kdlib.analysis.claims import specifications
 from kdlib.analysis.reproduction import FIGURES, Drawn, PaperFigure, Plan, Setting
 from kdlib.analysis.reproduction.costs import Cost
 from kdlib.analysis.reproduction.settings import Place
@@ -102,7 +103,10 @@ def compared(drawn: Drawn, reported: pd.DataFrame) -> str:
 def _none_printed(figure: PaperFigure) -> str:
     """Why no number stands beside ours; every table of the papers has numbers, but not of every one do we have the text."""
     if "Table" not in figure.where:
-        return "The paper prints no numbers for this figure (none stands in `data/paper/reported.csv`)."
+        paper, place = figure.where.split(" ", 1)
+        about = [c.id for c in specifications().values() if c.paper == figure.paper and place in c.where.split("; ")]
+        said = f" What {paper} says about it in words is judged as {listed(about)} in lesson 16." if about else ""
+        return f"`data/paper/reported.csv` holds no numbers for this figure.{said}"
     return (
         "The numbers of this table do not stand in `data/paper/reported.csv`: the text of the paper that it was taken from "
         "has only the table's caption. Compare with the paper itself."

@@ -12,12 +12,14 @@ from numpy.typing import ArrayLike
 from kdlib.analysis.claims import Effect, Verdict, reasons, specifications
 from kdlib.analysis.plots.scoreboard import LIMIT, design
 from kdlib.analysis.scoreboard import WORDS, short
+from kdlib.analysis.statistics import Interval
 from kdlib.analysis.tell import SEEN, folded, listed, number
 from kdlib.analysis.tell import table as as_table
 
 MOST = 30  # effects that an unfolded claim lists; the rest is counted
 MOST_REASONS = 4  # reasons for which a claim is not measured
 PERCENT = 100
+OFTEN = 80.0  # percent of tables: a usual power
 
 
 def first(found: Verdict, rows: pd.DataFrame) -> str:
@@ -29,14 +31,51 @@ def first(found: Verdict, rows: pd.DataFrame) -> str:
     )
 
 
-def rates(name: str, x: ArrayLike, curves: Mapping[str, ArrayLike]) -> str:
-    """At the first and the last x, the percentage of each curve."""
-    at = np.asarray(x)
+def power_by_hand(effects: ArrayLike, rule: Mapping[int, ArrayLike], looser: ArrayLike) -> str:
+    """From which effect on the rule mostly holds: seeds -> percent of tables at each effect; the looser rule without one."""
+    at = np.asarray(effects)
     said = []
-    for label, values in curves.items():
-        percent = np.asarray(values)
-        said.append(f"{label}: {percent[0]:.1f}% at {name} = {at[0]:g} and {percent[-1]:.1f}% at {name} = {at[-1]:g}")
-    return f"{SEEN}{'; '.join(said)}. Allowed without an effect: {LIMIT:g}%."
+    for n, values in rule.items():
+        often = at[np.asarray(values) >= OFTEN]
+        said.append(f"{f'{often[0]:g}' if len(often) else 'none of these'} with {n} seeds")
+    wrong = [float(np.asarray(values)[0]) for values in rule.values()]
+    loose = float(np.asarray(looser)[0])
+    return (
+        f"{SEEN}The smallest effect, in points, at which the rule holds in at least {OFTEN:g}% of the tables: {listed(said)}. "
+        f"Without an effect it holds in {max(wrong):.1f}% at most. The looser rule holds in {loose:.1f}% of the tables without "
+        f"an effect, {_against_the_limit(loose)}."
+    )
+
+
+def _against_the_limit(percent: float) -> str:
+    return f"{'more than' if percent > LIMIT else 'within'} the {LIMIT:g}% allowed"
+
+
+def many_points(gain: float, points: ArrayLike, single: ArrayLike, corrected: ArrayLike) -> str:
+    """How often a claim with a true gain fails, at the fewest and the most points: percent, one by one and after Holm."""
+    at, first, second = np.asarray(points), np.asarray(single), np.asarray(corrected)
+    return (
+        f"{SEEN}The true gain is {gain:g} points everywhere: each *fails* is wrong. At {at[-1]} points {first[-1]:.1f}% "
+        f"of the tables fail one by one, {_against_the_limit(first[-1])}; after Holm {second[-1]:.1f}%, "
+        f"{_against_the_limit(second[-1])}. At {at[0]} the shares are {first[0]:.1f}% and {second[0]:.1f}%."
+    )
+
+
+def repetitions(students: ArrayLike, alarms: Mapping[str, ArrayLike]) -> str:
+    """How many intervals miss a true zero, at the fewest and the most students of each teacher: sample -> percent."""
+    at = np.asarray(students)
+    most = [f"{np.asarray(values)[-1]:.1f}% over {name}" for name, values in alarms.items()]
+    fewest = [f"{np.asarray(values)[0]:.1f}%" for values in alarms.values()]
+    return (
+        f"{SEEN}There is no effect, and 95% intervals should miss zero in {LIMIT:g}% of the tables. With {at[-1]} students of "
+        f"each teacher they do so in {listed(most)}; with {at[0]} in {listed(fewest)}."
+    )
+
+
+def left_out(found: Mapping[str, tuple[int, str]]) -> str:
+    """The studies that no verdict here rests on: name -> (rows, the reason)."""
+    said = "; ".join(f"{rows} row{'' if rows == 1 else 's'} of {name}: {why}" for name, (rows, why) in found.items())
+    return f"Left out: {said}. No verdict here rests on them." if said else "All rows in `data/results` are judged."
 
 
 def power(table: pd.DataFrame, designs: Sequence[tuple[int, int]]) -> str:
@@ -56,7 +95,11 @@ def power(table: pd.DataFrame, designs: Sequence[tuple[int, int]]) -> str:
         "holds in less than 20%",
         "largest rate of error without an effect",
     ]
-    return f"{SEEN}If the paper's effects are true:\n\n{as_table(header, parts)}"
+    sizes = table.groupby("claim").effect.first()
+    return (
+        f"{SEEN}If effects of the paper's size are true (for {sizes.str.contains('assumed').sum()} of {len(sizes)} claims at "
+        f"least part of the size had to be assumed):\n\n{as_table(header, parts)}"
+    )
 
 
 def counts(found: Mapping[str, Mapping[str, Verdict]]) -> str:
@@ -117,23 +160,25 @@ def _power_of(claim: str, table: pd.DataFrame) -> str:
 
 
 def beside(found: Mapping[str, Verdict]) -> str:
-    """Where the paper prints an effect that our rows measured: its number, ours, and the difference."""
+    """Where the paper prints an effect that our rows measured: its number, ours, and the difference with our interval."""
     rows = []
     for claim, v in found.items():
         for effect in v.effects:
             if effect.paper is not None:
                 apart = effect.estimate.mean - effect.paper
-                rows.append([claim, effect.where, f"{effect.paper:+g}", number(effect.estimate), f"{apart:+.1f}"])
+                found_here = Interval(apart, effect.estimate.half, effect.estimate.n)
+                rows.append([claim, effect.where, f"{effect.paper:+g}", number(effect.estimate), number(found_here)])
     if not rows:
         return "No effect that the papers print is measured in these rows yet."
     return as_table(["claim", "effect", "paper", "ours", "ours minus paper"], rows)
 
 
-def guessed(word: str, share: float, n: int) -> str:
-    """The result of the *predict* exercise: the share of tables without an effect whose mean is above zero everywhere."""
+def guessed(word: str, share: float, strict: float, n: int) -> str:
+    """The result of the *predict* exercise: shares of tables without an effect whose means, or intervals, lie above zero."""
     return folded(
         "Result",
-        f"You guessed *{word}*. It was {PERCENT * share:.1f}% of {n} tables. The interval is what brings it down.",
+        f"You guessed *{word}*. It was {PERCENT * share:.1f}% of {n} tables. The rule that asks each interval to lie above "
+        f"zero holds in {PERCENT * strict:.1f}% of the same tables (section 3).",
     )
 
 

@@ -19,17 +19,26 @@ def ladder(panels: Mapping[str, pd.DataFrame], machine: Mapping[str, str]) -> st
     """How far each rung leads, from the one below it, and how much of the machine's limit is reached."""
     rows = []
     for name, found in panels.items():
-        base = found.rate.iloc[0]
         for row in found.itertuples():
             reached = "" if pd.isna(row.limit) else f"{row.rate / row.limit:.0%}"
-            rows.append([shown(name), row.rung, f"{row.rate:.0f}", f"{row.rate / base:.2f}", reached])
-    best = {name: found.loc[found.rate.idxmax()] for name, found in panels.items()}
-    said = listed(
-        [f"{shown(name)} {row.rate / panels[name].rate.iloc[0]:.1f} times ({row.rung})" for name, row in best.items()]
-    )
+            rate = f"{row.rate:.0f} ({row.low:.0f} to {row.high:.0f})"
+            ratio = f"{row.ratio:.2f}" + (f" ({row.ratio_low:.2f} to {row.ratio_high:.2f})" if reached else "")
+            rows.append([shown(name), row.rung, rate, ratio, reached])
+    best = {name: found.loc[found.ratio.idxmax()] for name, found in panels.items()}
+    said = listed([f"{shown(name)} {row.ratio:.1f} times ({row.rung})" for name, row in best.items()])
     header = ["network", "loop", "images per CPU-second", "times the conventional loop", "of the limit"]
     where = f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores, GPU: {machine.get('gpu', '?')}"
-    return f"Measured ({where}):\n\n{as_table(header, rows)}\n\n{SEEN}The fastest loop against the conventional one: {said}."
+    return (
+        f"Measured ({where}), median of the turns and their range:\n\n{as_table(header, rows)}\n\n"
+        f"{SEEN}The fastest loop against the conventional one: {said}."
+    )
+
+
+def _gain(found: pd.DataFrame, rung: str, base: str) -> tuple[float, float, float]:
+    """How many times as fast one rung is as another: of the medians, and at least and at most by their ranges."""
+    by_rung = found.set_index("rung")
+    one, other = by_rung.loc[rung], by_rung.loc[base]
+    return one.ratio / other.ratio, one.ratio_low / other.ratio_high, one.ratio_high / other.ratio_low
 
 
 def arithmetic(found: Mapping[str, tuple[float, float]]) -> str:
@@ -58,10 +67,10 @@ def cache_gain(panels: Mapping[str, pd.DataFrame], most: Mapping[str, float]) ->
     """Measured gain of cached logits beside the most that arithmetic allows: network -> ladder, network -> ratio."""
     said = []
     for name, found in panels.items():
-        rate = found.set_index("rung").rate
-        gain = rate["cached logits"] / rate["engine, teacher asked anew"]
-        word = "within" if gain <= most[name] else "more than"
-        said.append(f"{shown(name)} {gain:.2f} times, {word} the {most[name]:.2f} that counting allows")
+        gain, least, highest = _gain(found, "cached logits", "engine, teacher asked anew")
+        spread = f"{gain:.2f} times ({least:.2f} to {highest:.2f} by the ranges)"
+        word = "within" if gain <= most[name] else "whose range includes" if least <= most[name] else "more than"
+        said.append(f"{shown(name)} {spread}, {word} the {most[name]:.2f} that counting allows")
     return f"{SEEN}Cached logits gain, measured: {'; '.join(said)}."
 
 
@@ -107,14 +116,24 @@ def equivalence(lines: Sequence[str]) -> str:
 
 
 def side_by_side(rows: pd.DataFrame) -> str:
-    """The measured sweeps of the benchmark: figure, ratio to the conventional loop, target."""
+    """The measured sweeps of the benchmark, their ratio to the conventional loop, and what it does not say."""
     found = rows[rows.figure.str.startswith("sweep") & rows.ratio.notna()]
     cells = [
-        [row.figure, row.note.split(",")[0], f"{row.engine:.3g}", f"{row.conventional:.3g}", f"{row.ratio:.2f}"]
+        [row.figure, row.note.split(",")[0], f"{row.engine:.3g}", f"{row.conventional:.3g}",
+         f"{row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"]
         for row in found.itertuples()
+    ]  # fmt: skip
+    head = [
+        "sweep (measured)",
+        "trained on",
+        "engine (s)",
+        "conventional (s)",
+        "times faster, median and range of the turns",
     ]
-    head = ["sweep (measured)", "trained on", "engine (s)", "conventional (s)", "times faster, median of the turns"]
-    return as_table(head, cells)
+    busy = int(found.figure.str.contains("kept busy").sum())
+    other = f" In {busy} of the rows another process keeps one of the cores busy." if busy else ""
+    whole = "This is the engine as a whole; how much of it is due to stacking is not measured here."
+    return f"{as_table(head, cells)}\n\n{whole}{other}"
 
 
 def preset(fields: Mapping[str, object]) -> str:
@@ -122,10 +141,11 @@ def preset(fields: Mapping[str, object]) -> str:
     return as_table(["field", "value"], [[f"`{name}`", value] for name, value in fields.items()])
 
 
-def work(found: pd.DataFrame, gpu: float, core: float) -> str:
+def work(found: pd.DataFrame, gpu: float, core: float, rest: float) -> str:
     """What a table's trainings cost: columns part, trainings, images, flops; hours on a GPU and on a core.
 
-    gpu: TFLOP/s that are assumed; core: TFLOP/s that were measured.
+    gpu: TFLOP/s that are assumed; core: TFLOP/s that were measured; rest: FLOPs of trainings that go on after their score
+    was read, which are not in the table.
     """
     total = float(found.flops.sum())
     rows = [
@@ -138,7 +158,8 @@ def work(found: pd.DataFrame, gpu: float, core: float) -> str:
     return (
         f"{as_table(header, rows)}\n\n{SEEN}Most of the arithmetic is in *{most.part}*: {most.flops / total:.0%}. At "
         f"{gpu:g} TFLOP/s sustained (assumed), all of it takes {hours[gpu]:,.1f} GPU-hours; at the {1e3 * core:.0f} GFLOP/s "
-        f"that one core sustained in section 1 (measured), {hours[core] / 24:,.0f} core-days. Both are extrapolated."
+        f"that one core sustained in section 1 (measured), {hours[core] / 24:,.0f} core-days. Both are extrapolated. kdlib "
+        f"trains EL2N's networks to their last epoch: {rest / 1e15:,.0f} PFLOP more, {rest / gpu / 1e12 / 3600:,.1f} GPU-hours."
     )
 
 
@@ -152,13 +173,14 @@ def trick_guess(word: str, panels: Mapping[str, pd.DataFrame]) -> str:
     """The answer of a *predict* exercise: how much each rung gains over the cached float32 loop, folded."""
     said = []
     for name, found in panels.items():
-        rate = found.set_index("rung").rate
-        gains = {
-            "cached logits": rate["cached logits"] / rate["engine, teacher asked anew"],
-            **{rung: rate[rung] / rate["cached logits"] for rung in ("in bfloat16", "compiled") if rung in rate},
+        gains = {"cached logits": _gain(found, "cached logits", "engine, teacher asked anew")}
+        gains |= {
+            rung: _gain(found, rung, "cached logits") for rung in ("in bfloat16", "compiled") if rung in [*found.rung]
         }
-        best = max(gains, key=gains.__getitem__)
-        said.append(
-            f"{shown(name)}: {listed([f'{rung} {gain:.2f}' for rung, gain in gains.items()])} times, so *{best}*"
-        )
+        best = max(gains, key=lambda rung: gains[rung][0])
+        told = [
+            f"{rung} {gain:.2f}{' (ranges overlap)' if least <= 1 <= most else ''}"
+            for rung, (gain, least, most) in gains.items()
+        ]
+        said.append(f"{shown(name)}: {listed(told)} times, so *{best}*")
     return folded("Result", f"You guessed *{word}*. Measured on the machine of section 1, {'; '.join(said)}.")

@@ -112,8 +112,13 @@ def agreement(mine: Mapping[str, ArrayLike], theirs: Mapping[str, ArrayLike]) ->
     )
 
 
-def longer(curves: Mapping[str, ArrayLike], steps: Sequence[int], kept: int) -> Markdown:
-    """What more steps give to students on the same `kept` samples: name -> (seeds, steps) in percent."""
+def longer(
+    curves: Mapping[str, ArrayLike], steps: Sequence[int], kept: int, before: Mapping[str, ArrayLike]
+) -> Markdown:
+    """What more steps give to students on the same `kept` samples: name -> (seeds, steps) in percent.
+
+    `before`: name -> (seeds,) the same students after steps[0], as section 1's `sweep` trained them.
+    """
     by_name = {name: np.asarray(found, dtype=np.float64) for name, found in curves.items()}
     span = f"from {steps[0]:,} to {steps[-1]:,} steps"
     lines = [f"- {change(name, found[:, 0], found[:, -1], span)}" for name, found in by_name.items()]
@@ -122,11 +127,15 @@ def longer(curves: Mapping[str, ArrayLike], steps: Sequence[int], kept: int) -> 
         f"{amount(gap)} points after {steps[place]:,} steps" for gap, place in zip(gaps, (0, -1), strict=True)
     )
     growth = interval((by_name["KD"][:, -1] - by_name["KD"][:, 0]) - (by_name["no KD"][:, -1] - by_name["no KD"][:, 0]))
-    what = direction(growth, "it grows: the teacher goes on paying", "it shrinks", "no change of the lead detected")
+    what = direction(growth, "it grows", "it shrinks", "no change of the lead detected")
     closing = f"KD leads by {ends}; the change of the lead is {amount(growth)} points: {what}."
-    return Markdown(
-        f"**What we see.** The same {kept} samples, n = {growth.n} seeds:\n\n" + "\n".join(lines) + f"\n\n{closing}"
+    off = max(float(np.abs(found[:, 0] - np.asarray(before[name])).max()) for name, found in by_name.items())
+    same = (
+        f"After {steps[0]:,} steps these are section 1's students, trained by hand; the largest difference for one seed is "
+        f"{off:.1f} points."
     )
+    head = f"**What we see.** The same {kept} samples, n = {growth.n} seeds:"
+    return Markdown("\n\n".join([head, "\n".join(lines), closing, same]))
 
 
 def running_out(gradients: Mapping[str, Sequence[ArrayLike]], steps: Sequence[int]) -> Markdown:
@@ -144,24 +153,39 @@ def running_out(gradients: Mapping[str, Sequence[ArrayLike]], steps: Sequence[in
 
 def detective(
     guess: str,
-    sizes: Mapping[int, Sequence[int]],
-    counts: Sequence[int],
+    sizes: Mapping[int, Sequence[Sequence[int]]],
     curves: Mapping[str, ArrayLike],
+    bare: Mapping[int, Sequence[ArrayLike]],
     figure: Figure,
 ) -> Markdown:
     """The answer of lesson 00's detective exercise, folded: sizes of batches, the gain of cutting evenly, the figure.
 
-    `curves`: the two ways of cutting, the usual one first -> (seeds, counts) accuracies in percent.
+    Two ways of cutting, the usual one first. `sizes`: count -> the sizes of the batches each way; `curves`: way ->
+    (seeds, counts) accuracies in percent with KD; `bare`: count -> (seeds,) each way for students without a teacher.
     """
     usual, evenly = (np.asarray(found, dtype=np.float64) for found in curves.values())
-    gaps = {count: interval(evenly[:, place] - usual[:, place]) for place, count in enumerate(counts)}
-    cut = "; ".join(f"{count} samples: batches of {' + '.join(map(str, found))}" for count, found in sizes.items())
-    lines = [f"- {count} samples: {amount(gap)} points ({direction(gap)})" for count, gap in gaps.items()]
+    gained = {count: evenly[:, place] - usual[:, place] for place, count in enumerate(sizes)}
+    lines, alone = [], []
+    for count, (old, new) in sizes.items():
+        if list(old) == list(new):
+            lines.append(f"- {count} samples: the same batches")
+            continue
+        cut = " against ".join(" + ".join(map(str, found)) for found in (new, old))
+        gap = interval(gained[count])
+        lines.append(f"- {count} samples, {cut}: {amount(gap)} points ({direction(gap)})")
+        if count in bare:
+            without = np.subtract(*reversed([np.asarray(found, dtype=np.float64) for found in bare[count]]))
+            gap, more = interval(without), interval(gained[count] - without)
+            alone.append(
+                f"- {count} samples: {amount(gap)} points ({direction(gap)}); with KD minus without: {amount(more)} points "
+                f"({direction(more)})"
+            )
     (address,) = addresses([drawn(figure)], 32)
     picture = f'<img alt="accuracy against kept samples, for two ways of cutting batches" src="{address}">'
     plt.close(figure)
-    text = f"You guessed *{guess}*. {cut}. What cutting evenly changes, with the same samples and teacher:"
-    return folded("\n\n".join([text, "\n".join(lines), picture]))
+    text = f"You guessed *{guess}*. What cutting evenly changes, with the same samples and teacher:"
+    last = ["The same without a teacher:", "\n".join(alone)] if alone else []
+    return folded("\n\n".join([text, "\n".join(lines), picture, *last]))
 
 
 def against(name: str, found: ArrayLike, other: str, base: ArrayLike) -> Markdown:

@@ -119,30 +119,34 @@ def rates(edges: Sequence[int], found: Mapping[str, Array]) -> Markdown:
     lines = []
     for name, shares in found.items():
         best = int(np.argmin(shares[:, 0]))
-        again = int((shares[:, 0] == shares[best, 0]).sum()) - 1
-        others = f" and {again} more bin{'s' if again > 1 else ''}" if again else ""
+        fewest = f"the fewest, {shares[best, 0]:.2g}%, with {names[best]}{_more(shares[:, 0] == shares[best, 0])}"
+        if len(shares) > 2 and (shares[1:, 0] == shares[best, 0]).all():
+            fewest = f"{shares[best, 0]:.2g}% in all other bins"
         fewer = "detectably fewer" if shares[best, 2] < shares[0, 1] else "not detectably fewer"
         more = f"; in the last bin ({names[-1]}) detectably more again, {shares[-1, 0]:.2g}%"
         rises = more if shares[-1, 1] > shares[best, 2] else ""
-        lines.append(
-            f"- *{name}*: {shares[0, 0]:.2g}% fail with {names[0]} kept samples; the fewest, {shares[best, 0]:.2g}%, with "
-            f"{names[best]}{others} ({fewer}){rises}."
-        )
+        lines.append(f"- *{name}*: {shares[0, 0]:.2g}% fail with {names[0]} kept samples; {fewest} ({fewer}){rises}.")
     return Markdown(f"{SEEN}Failures against $N_f$:\n\n" + "\n".join(lines))
 
 
+def _more(alike: NDArray) -> str:
+    """How many bins there are beside the first one of those that are `alike` (B,)."""
+    again = int(alike.sum()) - 1
+    return f" and {again} more bin{'s' if again > 1 else ''}" if again else ""
+
+
 def price(X: Array, kept: Sequence[int], theta: Array, alpha: float, lam: float, sigma: float, lams: Array) -> Markdown:
-    """Whether the teacher pays at this lambda and noise, where that changes, and with the best lambda of each student."""
+    """Whether the teacher pays off at this lambda and noise, where that changes, and with the best lambda of each student."""
     none, full = (ridge.total_error(X, kept, theta, a, lam, sigma) for a in (0.0, alpha))
     names = ("squared bias", "variance", "total error")
     parts = [f"the {name} goes from {a:.3f} to {b:.3f}" for name, a, b in zip(names, none, full, strict=True)]
-    verdict = "the teacher pays" if full.total < none.total else "the teacher does not pay"
+    verdict = "the teacher pays off" if full.total < none.total else "the teacher does not pay off"
     source = "variance" if full.bias_squared >= none.bias_squared else "bias as well as variance"
     by = f", by {source}" if full.total < none.total else ""
     turns = ridge.break_even(X, kept, theta, alpha, sigma, lams)
     where = ", ".join(f"{turn:.2g}" for turn in turns) or "no penalty between the ends of the picture"
     best = [min(ridge.total_error(X, kept, theta, a, at, sigma).total for at in lams) for a in (0.0, alpha)]
-    own = "still pays" if best[1] < best[0] else "no longer pays"
+    own = "still pays off" if best[1] < best[0] else "no longer pays off"
     at = f"$\\lambda$ = {lam:g}, $\\sigma_\\eta$ = {sigma:g}, $\\alpha$ = {alpha:g}"
     here = f"At {at}, {'; '.join(parts)}: **{verdict}**{by}."
     there = f"The sign changes at $\\lambda$ = {where}. With the best $\\lambda$ of each, the total goes from "
@@ -160,7 +164,7 @@ def distances(guess: str, without: float, taught: float) -> Markdown:
 
 def difference(sigma: float, without: float, taught: float) -> Markdown:
     """Total errors without and with the teacher at one noise level, and which is smaller."""
-    what = "the teacher pays" if taught < without else "the teacher does not pay"
+    what = "the teacher pays off" if taught < without else "the teacher does not pay off"
     return Markdown(
         f"$\\sigma_\\eta$ = {sigma:g}: total error {without:.3f} without and {taught:.3f} with the teacher, difference "
         f"{taught - without:+.3f}: {what}."

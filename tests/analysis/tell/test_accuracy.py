@@ -37,20 +37,26 @@ def found(means: list[float], half: float = 1.0) -> pd.DataFrame:
 
 def test_gains_count_the_certain_points() -> None:
     text = tell.gains(found([5.0, 0.2, -3.0]))
-    assert "+5.0 ± 1.0 (EL2N, f = 10%) and -3.0 ± 1.0 (EL2N, f = 70%)" in text
+    assert "+5.0 ± 1.0 (EL2N, f = 10%) and -3.0 ± 1.0 (EL2N, f = 70%). The" in text
+    close = tell.gains(found([0.5, -0.02]))
+    assert "and -0.0" not in close and "not told apart" in close
     assert "The 95% interval lies above zero at 1 of 3 points, below zero at 1, and contains zero at 1." in text
 
 
 def test_against_random_says_where_it_wins_and_where_it_loses() -> None:
     text = tell.against_random({"without KD": found([5.0, 0.2, -3.0]), "with KD": found([0.1])})
-    assert "without KD, random beats a scorer at f = 10% and loses to one at f = 70%" in text
-    assert "with KD, random beats a scorer at f = none and loses to one at f = none" in text
+    assert "without KD, random beats at least one scorer at f = 10% and loses to at least one at f = 70%" in text
+    assert "with KD, random beats at least one scorer at f = none and loses to at least one at f = none" in text
+    assert "(4 intervals, not corrected" in text
 
 
 def test_beside_tells_what_is_missing() -> None:
-    paper = found([20.0, 10.0], NAN).assign(n=0)
+    paper = found([20.0, 10.0], NAN).assign(n=0, where="Table 1")
     text = tell.beside(paper, found([15.0]), ["EL2N at 50%"])
-    assert "| EL2N | 10% | +20.0 | +15.0 ± 1.0 | -5.0 |" in text and "Not measured yet by us: EL2N at 50%." in text
+    assert (
+        "| EL2N | 10% | Table 1 | +20.0 | +15.0 ± 1.0 | -5.0 ± 1.0 |" in text
+        and "Not measured yet by us: EL2N at 50%." in text
+    )
     assert "No point is measured in both" in tell.beside(paper, found([]), [])
 
 
@@ -78,7 +84,7 @@ def test_spreads_are_compared_seed_by_seed() -> None:
     without = pd.Series([5.0, 7.0, 9.0, 1.0, 2.0, 3.0], index)
     text = tell.spreads({"without KD": without, "with KD": without - np.repeat([4.0, 0.0], 3)})
     assert "| 10% | 7.0 ± 5.0 | 3.0 ± 5.0 | the spread falls by 4.0 ± 0.0 points (n = 3). |" in text
-    assert "the spread: no difference detected (+0.0 ± 0.0 points, n = 3)" in text
+    assert "the spread: no difference detected (+0.00 ± 0.00 points, n = 3)" in text
 
 
 def test_a_guess_is_answered_behind_a_click() -> None:
@@ -92,3 +98,19 @@ def test_a_gain_at_one_point_alone_is_no_largest_one() -> None:
         "Gain in points: +5.0 ± 1.0 (EL2N, f = 10%). The 95% interval lies above zero at 1 of 1" in text
         and "smallest" not in text
     )
+
+
+def test_one_answer_names_the_likeliest_class_of_each_network() -> None:
+    text = tell.one_answer({"teacher": np.array([0.6, 0.4]), "student": np.array([0.3, 0.7])}, 0, "ab")
+    assert "the label, a." in text and "the teacher a (60%) and the student b (70%)." in text
+
+
+def test_other_reasons_compare_levels_and_deviations() -> None:
+    table = pd.DataFrame(
+        {"pruning": "random", "fraction": 0.1, "seed": range(4), "test_acc": np.array([70.0, 74.0, 70.0, 74.0])}
+    )
+    steady = table.assign(test_acc=90.0)
+    text = tell.other_reasons({"without KD": table, "with KD": steady})
+    assert "with KD lie higher (90.0% beside 72.0% without KD)" in text and "vary less" in text
+    assert "vary more" in tell.other_reasons({"a": steady, "b": table})
+    assert "vary" not in tell.other_reasons({"a": steady[:1], "b": table[:1]})

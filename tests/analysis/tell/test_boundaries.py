@@ -28,20 +28,25 @@ def test_students_names_the_best_and_the_worst():
 def test_widths_names_only_widths_whose_interval_leaves_out_zero():
     narrow, wide = drifts(easy=20.0, medium=10.0, hard=15.0), drifts(easy=20.0, medium=10.0, hard=5.0).assign(width=64)
     said = tell.widths(pd.concat([narrow, wide]))
-    assert "larger than medium ones with 5 units" in said and "rises" in said and "falls" in said
-    assert "With neither width" in tell.widths(wide)
+    assert "larger than medium ones with 5 units" in said and "above zero" in said and "below zero" in said
+    assert "With neither width" in tell.widths(wide) and "The draw in the figure" not in tell.widths(wide, 0)
+    odd = drifts(easy=20.0, medium=10.0, hard=5.0)
+    odd.loc[(odd.group == "hard") & (odd.seed == 0), "drift"] = 30.0
+    text = tell.widths(odd, drawn=0)
+    assert "(seed 0) has a drift of 30% on hard samples, the others between 5 and 5%" in text and "opposite" in text
+    assert "opposite" not in tell.widths(odd, drawn=1) and "opposite" not in tell.widths(odd)
 
 
 def test_drifts_are_paired_with_all_data():
     table = drifts(easy=15.0, hard=10.0, all=10.0)
     said = tell.drifts(table, ["easy", "hard"])
-    assert "+5.0 ± 0.0 (n = 4) | rises" in said and "+0.0 ± 0.0 (n = 4) | no difference detected" in said
+    assert "+5.0 ± 0.0 (n = 4) | above zero" in said and "+0.0 ± 0.0 (n = 4) | no difference detected" in said
 
 
 def test_paper_order_counts_signs():
     pairs = [("hard", "medium"), ("hard", "easy"), ("hard", "random")]
-    said = tell.paper_order(drifts(hard=10.0, medium=5.0, easy=15.0, random=10.0), pairs)
-    assert said.startswith("The drift on hard lies above that on medium by 5.0")
+    said = tell.paper_order(drifts(hard=10.0, medium=5.0, easy=15.0, random=10.0), pairs, 0.3)
+    assert said.startswith("At f = 30%, given this teacher: the drift on hard lies above that on medium by 5.0")
     assert "1 differ with the paper's sign, 1 with the opposite one, and 1 cannot be told from no difference" in said
 
 
@@ -54,7 +59,7 @@ def test_epochs_compares_at_the_epochs_asked_for():
     noise = np.arange(4)[:, None] * [[0.1, 0.0, 0.1]]
     said = tell.epochs({"hard": hard + noise, "easy": easy}, [1, 2, 3], "hard", "easy")
     lines = said.splitlines()[-3:]
-    assert [line.split("|")[-2].strip() for line in lines] == ["rises", "no difference detected", "falls"]
+    assert [line.split("|")[-2].strip() for line in lines] == ["above zero", "no difference detected", "below zero"]
 
 
 def test_map_seeds_counts_the_maps():
@@ -79,7 +84,12 @@ def test_beside_says_what_each_step_says():
             shift = 0.01 * s * (name != "medium")
             rows.append({"group": name, "seed": s, "gradient_sd": spread + shift, "mutual_information": nats - shift})
     said = tell.beside(pd.DataFrame(rows))
-    assert said.count("as in the paper") == 2 and "the opposite" in said and "no difference detected" in said
+    assert (
+        said.count("as in the paper") == 3
+        and "easy − hard: +2.000" in said
+        and "the opposite" in said
+        and "no difference detected" in said
+    )
     few = tell.beside(pd.DataFrame(rows)[lambda t: t.seed < 2])
     assert "too few for an interval" in few and "as in the paper" not in few
 

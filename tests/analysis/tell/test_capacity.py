@@ -31,6 +31,7 @@ def test_a_slope_rises_falls_or_neither(mean: float, word: str) -> None:
     found = pd.DataFrame({"fraction": [0.1], "mean": [mean], "half": [0.5], "n": [10]})
     text = tell.slopes(found, "fraction", "f = {:.0%}".format, 5)
     assert word in text and "f = 10%" in text and "5 teachers of each size" in text
+    assert "10 students of 5 teachers" in text
 
 
 def test_slopes_of_one_teacher_are_given_that_teacher() -> None:
@@ -46,7 +47,8 @@ def test_against_own_names_only_certain_differences_smallest_teacher_first() -> 
     text = tell.against_own(found, "own", SIZES)
     assert "better than self-distillation: none" in text
     assert "worse than self-distillation: large at f = 10%" in text
-    assert text.index("| small") < text.index("| large") and "(n = 6)" in text
+    assert text.index("| small") < text.index("| large") and "(6 students of 3 teachers)" in text
+    assert "not corrected for their number" in text
 
 
 def test_teachers_have_their_own_n() -> None:
@@ -63,8 +65,42 @@ def test_worth_says_what_each_interval_says() -> None:
 
 
 def test_effects_are_one_sentence_each() -> None:
-    text = tell.effects({"less sure": Interval(-1.0, 0.2, 5), "less trained": Interval(0.1, 0.2, 5)})
-    assert "less sure: accuracy falls by 1.0 ± 0.2" in text and "less trained: no difference" in text
+    text = tell.effects({"less sure": Interval(-1.0, 0.2, 10), "less trained": Interval(0.1, 0.2, 10)})
+    assert "less sure: accuracy falls by 1.0 ± 0.2 points (10 students of 5 teachers)" in text
+    assert "less trained: no difference" in text
+
+
+@pytest.mark.parametrize(
+    ("mean", "words"), [(-3.0, "lies below that of small by 3.0"), (0.5, "no difference detected (+0.5")]
+)
+def test_the_first_section_is_looked_at_again(mean: float, words: str) -> None:
+    found = pd.DataFrame({"fraction": [0.1], "mean": [mean], "half": [1.0], "n": [6]})
+    text = tell.again(found, "large", "small")
+    assert "f = 10%: the student of large" in text and words in text and "6 students of 3 teachers" in text
+
+
+@pytest.mark.parametrize(
+    ("sure", "right", "beyond", "own", "words"),
+    [
+        (
+            0.5,
+            -5.0,
+            4.0,
+            -2.0,
+            ["cost less than", "at full sureness and at the early teacher's own;", "no effect that"],
+        ),
+        (2.0, -5.0, -4.0, 0.5, ["cost more", "costs accuracy at full sureness;", "alone raises accuracy"]),
+        (-2.0, 0.5, 0.1, 0.5, ["from the sum no difference", "at neither, as far as", "alone costs accuracy"]),
+    ],
+)
+def test_sure_or_right_is_answered_by_the_intervals(
+    sure: float, right: float, beyond: float, own: float, words: list[str]
+) -> None:
+    numbers = {"early": -1.0, "less sure": sure, "less trained": right, "beyond": beyond}
+    found = {name: Interval(mean, 1.0, 5) for name, mean in numbers.items()}
+    text = tell.sure_or_right(found, Interval(own, 1.0, 5))
+    assert all(word in text for word in words), text
+    assert f"- beyond: {beyond:+.1f} ± 1.0 points (n = 5)" in text
 
 
 def test_a_teacher_of_the_study_counts_once_and_a_missing_one_is_named() -> None:
@@ -78,7 +114,7 @@ def test_a_teacher_of_the_study_counts_once_and_a_missing_one_is_named() -> None
 
 
 def test_a_toy_has_no_interval() -> None:
-    assert "One draw, so no interval" in tell.toy({"2 hidden units": (86.5, 82.8)}, 16)
+    assert "One draw, so no interval" in tell.toy({"2 hidden units": (86.5, 82.8)}, 16, 12)
 
 
 def test_a_study_says_what_it_lacks() -> None:

@@ -38,13 +38,13 @@ def test_only_an_interval_makes_a_method_not_worse() -> None:
     found = table(name=["a", "b", "c"], share=[1.0, 0.7, 0.1], mean=[0.1, -0.2, -3.0], half=[0.5, float("nan"), 1.0])
     text = tell.against_full(found)
     assert "Not detected below all data without KD: a." in text
-    assert "| c | 10% | -3.0 ± 1.0 (n = 5) | falls |" in text
+    assert "| c | 10% | -3.0 ± 1.0 (n = 5) | below zero |" in text
 
 
 def test_shorter_training_is_told_apart_by_its_interval() -> None:
     text = tell.shorter(table(fraction=[0.1, 0.7], mean=[-5.0, 0.1], half=[1.0, 0.5]), "pruned minus short")
     assert (
-        "| 10% | -5.0 ± 1.0 (n = 5) | falls |" in text
+        "| 10% | -5.0 ± 1.0 (n = 5) | below zero |" in text
         and "| 70% | +0.1 ± 0.5 (n = 5) | no difference detected |" in text
     )
 
@@ -62,25 +62,34 @@ def test_pays_from_the_first_whole_student_that_is_cheaper() -> None:
     assert "| fourth | 1.0 | 0.70 | from 4 on |" in text
 
 
-def test_a_goal_is_reached_when_the_mean_stays_there_or_not_at_all() -> None:
+def test_a_goal_is_reached_when_every_student_stays_there_or_not_at_all() -> None:
     curves = {
-        "fast": ([100, 200, 300], np.array([[50, 90, 95], [60, 92, 95]])),
+        "fast": ([100, 200, 300], np.array([[50, 92, 95], [60, 90, 95], [60, 90, 95]])),
         "by luck": ([100, 200, 300], np.array([[95, 50, 95]])),
-        "slow": ([100], np.array([[50.0]])),
+        "slow": ([100, 200], np.array([[50.0, 92.0], [50.0, 60.0]])),
     }
     text = tell.reached(curves, 91.0, 1000)
-    assert "| fast | 20% |" in text and "| by luck | 30% |" in text and "| slow | not reached |" in text
+    assert "| fast | 27 ± 14% |" in text and "| by luck | 30% (n = 1) |" in text
+    assert "| slow | not by 1 of 2 students |" in text
 
 
-def test_seconds_for_a_step() -> None:
-    rows = pd.DataFrame({"images": [1000, 1000], "seconds": [2.0, 2.0], "taught": [False, False]})
-    assert "2 rows: without KD 2.0 ms for an image step" in tell.seconds(rows)
+def test_seconds_follow_steps_without_the_suspended_row() -> None:
+    rows = pd.DataFrame({"images": [1000, 2000, 2000], "student_seconds": [2.0, 3.0, 99.0], "loss": "kd"})
+    text = tell.seconds(rows.assign(suspended=[False, False, True]))
+    assert "3 rows, 1 of them left out" in text and "| KD | 1 to 2 (1 and 1 rows) | 2.0 | 1.5 |" in text
 
 
-def test_beside_the_paper_or_not_measured_yet() -> None:
-    paper = pd.DataFrame({"teacher": ["resnet34"], "none": [69.57], "kd": [70.72]})
-    assert "+1.15" in tell.beside(paper, None) and "not measured yet" in tell.beside(paper, None)
-    assert "points: 2.0 ± 0.5." in tell.beside(paper, Interval(2.0, 0.5, 4))
+def test_beside_the_paper_or_not_measured() -> None:
+    paper = pd.DataFrame({"name": ["KD", "half"], "none": 69.57, "kd": [70.72, float("nan")], "gain": [1.15, 0.41]})
+    text = tell.beside(paper, None)
+    assert "| KD | 69.57 | 70.72 | +1.15 |" in text and "| half | 69.57 | not read | +0.41 |" in text
+    assert "nothing of ours" in text and "KD minus no KD 2.0 ± 0.5." in tell.beside(paper, Interval(2.0, 0.5, 4))
+
+
+def test_a_smaller_gain_of_infobatch_is_worded_only_where_there_is_one() -> None:
+    assert "smaller gain is consistent" in tell.gain_of_infobatch([0.0, 0.1, 0.2], [2.0, 2.1, 2.3])
+    assert "no smaller gain follows" in tell.gain_of_infobatch([0.0, 0.1, 0.2], [0.1, 0.0, 0.2])
+    assert "points" in tell.one_image(450) and "0.22" in tell.one_image(450)
 
 
 def test_a_price_is_cheaper_or_dearer() -> None:

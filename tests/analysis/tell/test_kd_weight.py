@@ -16,7 +16,10 @@ def line(*means: float, half: float = 1.0, n: int = 5) -> pd.DataFrame:
 
 
 def test_first_look_names_the_direction_of_each_difference() -> None:
-    text = tell.first_look({"good": line(3.0, 0.5), "bad": line(-2.0, -3.0)}, {"good": 98.0, "bad": 80.0}, (0.25, 1.0))
+    text = tell.first_look(
+        {"good": line(3.0, 0.5), "bad": line(-2.0, -3.0)}, {"good": 98.0, "bad": 80.0}, (0.25, 1.0), 200
+    )
+    assert "200 validation samples" in text and "one of them is 0.5 points" in text
     rows = [row for row in text.splitlines() if row.startswith(("| good", "| bad"))]
     assert [row.split("|")[-2].strip() for row in rows] == ["rises", "no difference detected", "falls", "falls"]
 
@@ -24,11 +27,16 @@ def test_first_look_names_the_direction_of_each_difference() -> None:
 def test_slopes_support_eq_3_only_where_the_interaction_lies_below_zero() -> None:
     found = {"one": line(3.0, 0.0), "two": line(0.0, 0.0)}
     contrasts = {"one": Interval(-4.0, 1.0, 5), "two": Interval(-1.0, 2.0, 5)}
-    text = tell.slopes(found, contrasts)
-    assert "it is seen with the one." in text and "falls by 4.0 ± 1.0" in text
-    assert "no support" in tell.slopes(found, {"one": Interval(1.0, 2.0, 5), "two": Interval(2.0, 1.0, 5)})
+    best = {"one": pd.Series({0.02: 0.75, 0.1: 0.25}), "two": pd.Series({0.02: 0.5, 0.1: 0.5})}
+    text = tell.slopes(found, contrasts, best)
+    told = "With the one the slope falls, and so does the best alpha of the means (0.75 at f = 2%, 0.25 at 10%)."
+    assert told in text and "With the two" not in text and "falls by 4.0 ± 1.0" in text
+    assert "but the best alpha of the means does not (0.5 at f = 2%" in tell.slopes(
+        found, contrasts, {"one": best["two"]}
+    )
+    assert "no support" in tell.slopes(found, {"one": Interval(1.0, 2.0, 5), "two": Interval(2.0, 1.0, 5)}, best)
     few = dict.fromkeys(found, Interval(-9.0, float("nan"), 2))
-    assert "Too few" in tell.slopes(found, few)
+    assert "Too few" in tell.slopes(found, few, best)
 
 
 def test_rules_say_falls_only_where_the_interval_of_the_tilt_does() -> None:
@@ -50,9 +58,11 @@ def leads(mean: float) -> pd.DataFrame:
 
 def test_held_out_counts_only_what_leaves_out_zero() -> None:
     found = {"up": leads(1.0), "none": leads(0.0), "down": leads(-1.0)}
-    text = tell.held_out(found, dict.fromkeys(found, 0.5))
+    text = tell.held_out(found, dict.fromkeys(found, 0.5), dict.fromkeys(found, 90.0))
     assert "better than the best constant for up, and worse for down" in text and "+0.50" in text
     assert "(n = 5)" in text, "n counts seeds, not fractions"
+    same = tell.held_out({"flat": leads(0.0).assign(difference=0.0)}, {"flat": 0.0}, {"flat": 97.0})
+    assert "| flat | 97.0% | +0.00 | none | the same weight everywhere: nothing to test |" in same
 
 
 def test_best_of_noise_reports_shares() -> None:
@@ -87,7 +97,10 @@ def test_adaptive_counts_the_paper_s_signs_and_ours() -> None:
         }
     )
     text = tell.adaptive(paper, {0.4: Interval(1.0, 0.5, 5), 0.5: Interval(0.0, 0.5, 5)})
-    assert "Of the paper's 2 differences 1 are below 0" in text and "leaves out zero, are above 0 at f = 40%." in text
+    assert (
+        "Of the second paper's 2 differences 1 are below 0, and 1 are larger" in text
+        and "leaves out zero, are above 0 at f = 40%." in text
+    )
     assert "no interval leaves out zero" in tell.adaptive(
         paper, {0.4: Interval(0.1, 0.5, 5), 0.5: Interval(0.0, 0.5, 5)}
     )
@@ -100,4 +113,4 @@ def test_epochs_give_the_range_of_the_change() -> None:
 
 def test_shares_and_entropies_are_tables() -> None:
     assert "| one | 90.0% | 80.0% |" in tell.agreement({"one": {0.02: 0.9, 0.1: 0.8}})
-    assert "| 4 | 2.30 | 10.0 |" in tell.softness({4.0: float(np.log(10))}, 10)
+    assert "| 4 | 2.30 (10.0) |" in tell.softness({"one": {4.0: float(np.log(10))}}, 10)

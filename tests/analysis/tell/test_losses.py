@@ -9,6 +9,7 @@ import pytest
 from kdlib.analysis.loss_effects import winner_on_halves
 from kdlib.analysis.statistics import Interval
 from kdlib.analysis.tell import losses as tell
+from kdlib.experiments.groups import TABLE_1
 
 
 def effects(*rows: tuple[str, float, float, float]) -> pd.DataFrame:
@@ -58,24 +59,38 @@ def test_gradients_names_the_weak_and_the_strong() -> None:
         columns=["feature_loss", "weight", "seed", "ratio"],
     )
     assert "Below 10%: AT. Above that of CE + KD: RKD." in tell.gradients(found)
+    two = pd.concat([found, found.assign(seed=1, ratio=[0.2, 0.9, 0.5])])
+    assert "all 2 networks" in tell.gradients(two)
+    assert "Below 10%: none. Above that of CE + KD: none." in tell.gradients(two)
 
 
-def test_winners_counts_tables_where_the_lead_shrinks() -> None:
+def test_methods_has_a_line_for_each_loss_of_the_table() -> None:
+    lines = tell.methods(dict.fromkeys(TABLE_1, 50.0)).splitlines()
+    assert len(lines) == 2 + len(TABLE_1) and lines[2] == "| FitNets | maps, after a learnt layer | 1 | 50 |"
+
+
+def test_winners_says_what_holds_by_construction_where_it_does() -> None:
     steady = np.tile([5.0, 0.0], (4, 1))
     noise = np.random.default_rng(0).normal(size=(4, 2))
     names = ["vid", "at"]
     text = tell.winners({"steady": winner_on_halves(steady), "noise": winner_on_halves(noise)}, names, 4)
-    assert "did not choose in 1 of 2 tables" in text
+    assert "can never be larger on the seeds that did not choose" in text
+    assert "can never be larger" not in tell.winners({"noise": winner_on_halves(noise[:3])}, names, 3)
     assert "| steady | +5.0 | +5.0 | +0.0 | VID (6 of 6 splits) | 1 |" in text
 
 
 def test_stages_and_dkd_follow_the_interval() -> None:
     text = tell.stages({"ab": Interval(2.0, 1.0, 6), "ft": Interval(-2.0, 1.0, 6), "fsp": Interval(0.5, 1.0, 6)}, 6)
-    assert "AB rises by 2.0" in text and "FT falls by 2.0" in text and "FSP: no difference detected" in text
+    assert "accuracy with AB rises by 2.0" in text and "with FT falls by 2.0" in text
+    assert "FSP: no difference detected" in text
     found = pd.DataFrame(
-        [(0.5, 0.1, 2.0, 1.0, 6), (0.5, 0.4, 0.1, 1.0, 6)], columns=["weight", "fraction", "mean", "half", "n"]
+        [(0.5, 0.1, 2.0, 1.0, 6, 90.0), (0.5, 0.4, 0.1, 1.0, 6, 90.0)],
+        columns=["weight", "fraction", "mean", "half", "n", "level"],
     )
-    text = tell.decoupled({"rate 1": found, "rate 2": found.assign(mean=-found["mean"])})
+    text = tell.decoupled({"rate 1": found, "rate 2": found.assign(mean=-found["mean"])}, 10.0)
+    assert "failed" not in text
+    failed = tell.decoupled({"rate 1": found.assign(level=[12.0, 90.0])}, 10.0)
+    assert "The training failed: accuracy 12% at f = 10%, where chance gives 10%." in failed
     assert "rate 1, weight 0.5: rises at f = 10% (+2.0 ± 1.0); no difference detected at f = 40%" in text
     assert "rate 2, weight 0.5: falls at f = 10%" in text
 
@@ -83,6 +98,14 @@ def test_stages_and_dkd_follow_the_interval() -> None:
 def test_control_groups_losses_by_what_their_interval_says() -> None:
     text = tell.control({0.1: {"ab": Interval(2.0, 1.0, 6), "at": Interval(0.2, 1.0, 6), "sp": Interval(0.1, 1.0, 6)}})
     assert "f = 10%, rises: AB (+2.0 ± 1.0); no difference detected: AT (+0.2 ± 1.0) and SP" in text
+    assert "All 3 comparisons" in text and "Detected after it, over all 3: AB at f = 10%." in text
+
+
+def test_control_names_what_holm_leaves() -> None:
+    many = dict.fromkeys(TABLE_1, Interval(1.1, 1.0, 6)) | {"ab": Interval(9.0, 1.0, 6)}
+    assert "over all 10: AB at f = 10%." in tell.control({0.1: many})
+    assert "over all 9: none." in tell.control({0.1: {k: v for k, v in many.items() if k != "ab"}})
+    assert "over all 1: none." in tell.control({0.1: {"ab": Interval(9.0, float("nan"), 2)}})
 
 
 def test_by_hand_and_doubts() -> None:
@@ -95,6 +118,8 @@ def test_beside_counts_what_is_missing() -> None:
     paper = effects(("vid", 3.0, np.nan, np.nan), ("at", -1.0, np.nan, np.nan)).assign(n=0)
     none = paper.iloc[:0]
     assert "Not measured yet by us on CIFAR-100: 2 of 2 comparisons" in tell.beside(paper, none)
+    assert "VID at f = 10% (+3.0) has the largest lead" in tell.beside(paper, none)
+    assert "have the largest lead" in tell.beside(pd.concat([paper, paper.assign(fraction=0.3)]), none)
     text = tell.beside(paper, effects(("vid", 1.0, 0.1, 0.1)))
     assert "1 of 2 comparisons" in text and "| VID | 10% | +3.0 | +1.0 ± 1.0 | -2.0 |" in text
     assert "Not measured" not in tell.beside(paper.iloc[:1], effects(("vid", 1.0, 0.1, 0.1)))

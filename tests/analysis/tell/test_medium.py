@@ -52,11 +52,11 @@ def test_gap_names_the_lead_the_ceiling_and_the_best_window() -> None:
     assert "little room" in tell.gap(records(100.0 + 4, 100.0), pd.DataFrame(kept))
 
 
-def test_by_fraction_says_where_it_rises_and_falls() -> None:
+def test_by_fraction_says_where_it_lies_above_and_below_zero() -> None:
     text = tell.samples(found("pruning", {"medium": [3.0, 0.2], "difficulty easiest": [-3.0, -2.0]}))
-    assert "medium minus random: rises at f = 10%; no difference detected at f = 30%" in text
-    assert "easy minus random: falls at f = 10% and 30%" in text
-    assert "class-wise minus none: falls at f = 10% and 30%" in tell.reshapes(
+    assert "medium minus random: above zero at f = 10%; no difference detected at f = 30%" in text
+    assert "easy minus random: below zero at f = 10% and 30%" in text
+    assert "class-wise minus none: below zero at f = 10% and 30%" in tell.reshapes(
         found("reshape", {"class-wise": [-2.0, -2.0]})
     )
 
@@ -107,10 +107,50 @@ def test_ours_says_what_is_not_measured() -> None:
     )
     text = tell.ours(found("line", {"a: easy": [2.0, 0.0]}).assign(series="a"), ["a", "b"], "CIFAR-100")
     assert (
-        "a: easy minus random: rises at f = 10%" in text and "- b: not measured yet." in text and "- a: not" not in text
+        "a: easy minus random: above zero at f = 10%" in text
+        and "- b: not measured yet." in text
+        and "- a: not" not in text
     )
 
 
 def test_closest_takes_the_smallest_difference() -> None:
     text = tell.closest({1.0: Interval(-3.0, 1.0, 5), 4.0: Interval(0.5, 1.0, 5)}, ("KD", "class-wise"))
     assert "The closest is 4." in text and "1: -3.0 ± 1.0" in text
+
+
+def test_ours_may_be_given_one_teacher() -> None:
+    rows = pd.DataFrame({"loss": ["kd", "kd", "cross_entropy"], "teacher": "resnet20", "teacher_seed": [0, 0, 1]})
+    assert (
+        tell.given(rows) == ", given this teacher"
+        and tell.given(rows.assign(loss="kd")) == tell.given(rows.iloc[:0]) == ""
+    )
+    assert tell.ours(found("line", {}), ["a"], "X", tell.given(rows)).startswith("On X, ours, given this teacher:")
+
+
+def test_shared_fractions_names_them_or_that_there_are_none() -> None:
+    assert "begin at 30%, our point is at 5%, so the two panels share no point" in tell.shared_fractions(
+        [0.7, 0.3], [0.05]
+    )
+    assert "our points are at 5% and 10%" in tell.shared_fractions([0.3], [0.1, 0.05])
+    assert (
+        tell.shared_fractions([0.3, 0.7], [0.3, 0.1]) == "Both panels have f = 30%."
+        and tell.shared_fractions([0.3], []) == ""
+    )
+
+
+def test_precisions_doubt_a_difference_that_is_not_detected_in_both() -> None:
+    parts = {"medium in a minus random in b": found("line", {"": [3.0, 3.0]}).iloc[:1]}
+    text = tell.precisions(parts)
+    assert "Medium in a minus random in b: +3.0 ± 1.0 (n = 5) at f = 10%." in text and "feign" not in text
+    small = {"medium in a minus random in a": found("line", {"": [0.5, 0.5]})}
+    assert (
+        "With n = 5 the precision could hide or feign" in tell.precisions(parts | small) and tell.precisions({}) == ""
+    )
+
+
+def test_opening_names_both_steps() -> None:
+    text = tell.opening(
+        found("pruning", {"medium": [3.0, 0.0]}), found("reshape", {"class-wise": [-3.0, 0.0]}), "digits"
+    )
+    assert "medium minus random: above zero at f = 10%; no" in text and "(n = 5, given this teacher)" in text
+    assert "On medium samples, class-wise minus none: below zero at f = 10%" in text

@@ -24,7 +24,12 @@ def test_one_pair_may_go_either_way(random: float, medium: float, words: str) ->
 
 def test_sentences_come_from_the_list_of_claims() -> None:
     text = tell.sentences(("D3", "M1"))
-    assert "| **D3** |" in text and "Tables 7-9" in text and "| up to 40% |" in text and "30%, 40%, 50% and 70%" in text
+    assert (
+        "| first paper, Sec. 4.1 |" in text
+        and "| second paper, Tables 7 to 9 |" in text
+        and "| up to 40% |" in text
+        and "30%, 40%, 50% and 70%" in text
+    )
     assert tell.fractions("0.1|*") == "10% and others"
 
 
@@ -81,11 +86,27 @@ def test_turns_says_where_the_lead_moves() -> None:
     at = {0.05: Interval(2.0, 1.0, 10), 0.3: Interval(0.1, 1.0, 10)}
     text = tell.turns({"alpha": at, "teacher": {f: Interval(0.0, 1.0, 10) for f in at}})
     assert "| +0.10 ± 1.00 (n = 10) | 5% |" in text and "| +0.00 ± 1.00 (n = 10) | nowhere |" in text
+    assert text.endswith("Of 4 differences about 0.2 would be detected by chance alone if nothing differed.")
+
+
+def test_ends_and_teachers_are_named() -> None:
+    text = tell.ends({"own": Interval(2.0, 1.0, 10), "larger": Interval(0.0, 1.0, 10)}, 0.05, 0.7)
+    assert "at f = 5% minus that at f = 70%" in text and "own +2.0 ± 1.0 (n = 10), above zero; larger" in text
+    assert "(-0.6 ± 3.1 points, n = 10 pairs, 5 teachers)" in tell.by_teachers(Interval(-0.6, 3.1, 10), 5)
+    assert "n = 10 pairs, 1 teacher)" in tell.by_teachers(Interval(-4.6, 3.1, 10), 1)
 
 
 def test_first_protocol_goes_by_the_means() -> None:
     found = pd.DataFrame({"pruning": ["a", "b"] * 2, "fraction": [0.1, 0.1, 0.5, 0.5], "mean": [3.0, 1.0, 2.0, -1.0]})
-    assert "beats each scorer at f = 10% and loses to one at f = 50%" in tell.first_protocol(found)
+    found["half"] = 1.5
+    text = tell.first_protocol(found)
+    assert "beats each scorer at f = 10% and loses to one at f = 50%" in text
+    assert (
+        "Of the 4 intervals below, those that leave out zero lie above it at 2 (f = 10% and 50%) and below it at 0."
+        in text
+    )
+    found["mean"] = [3.0, 1.0, 2.0, -0.04]
+    assert "f = 10% and is level with the best one at f = 50%. Of" in tell.first_protocol(found)
     assert "nowhere" in tell.first_protocol(found.assign(mean=-1.0))
 
 

@@ -41,23 +41,35 @@ def test_never_learned_takes_the_nearest_fraction_and_pairs_the_rules() -> None:
         ]
     )
     text = tell.never_learned(shares, 0.12, 11.0, 4)
-    assert "hardest 10%" in text and "+40.0 ± 0.0 points" in text and "*zero*" in text
+    assert "hardest 10%" in text and "+40.0 ± 0.0 points" in text and "*zero*" in text and "easy classes" in text
 
 
 def test_agreement_names_the_pairs_at_the_ends() -> None:
     ranks = np.array([[1, 0.2, 0.9], [0.2, 1, 0.5], [0.9, 0.5, 1]])
-    text = tell.agreement(ranks, ranks, ["forgetting", "el2n", "aum"], 0.1)
-    assert "0.20 (forgetting, EL2N) to 0.90 (forgetting, AUM)" in text
+    text = tell.agreement(ranks, ranks, ["forgetting", "el2n", "aum"], 0.1, 1.0)
+    assert "0.20 (forgetting, EL2N) to 0.90 (forgetting, AUM)" in text and "GraNd" not in text
+
+
+@pytest.mark.parametrize(("rank", "learned", "coincide"), [(0.99, 1.0, True), (0.8, 1.0, False), (0.99, 0.9, False)])
+def test_agreement_names_relatives(rank: float, learned: float, coincide: bool) -> None:
+    text = tell.agreement(np.full((2, 2), rank), np.full((2, 2), rank), ["difficulty", "entropy"], 0.1, learned)
+    assert ("almost coincide" in text) == coincide
+
+
+def test_the_attainable_share_is_at_most_all() -> None:
+    assert "at most 100% of the kept" in tell.attainable(0.1, 0.05, "digits")
+    assert "at most 20% of the kept" in (text := tell.attainable(0.1, 0.5, "digits")) and "So more than half" in text
 
 
 @pytest.mark.parametrize(("late", "helped"), [(0.9, "2 of 2"), (0.1, "1 of 2")])
 def test_reliability_counts_who_is_helped(late: float, helped: str) -> None:
     text = tell.reliability({"el2n": {1: [0.5], 2: [late]}, "aum": {1: [0.4], 2: [0.6]}})
-    assert f"raises it for {helped}" in text and text.endswith("a single run, AUM is the noisiest.")
+    assert f"raises it for {helped}" in text and text.endswith("a single run, AUM agrees least with itself.")
 
 
 def test_reliability_of_two_runs_claims_no_trend() -> None:
-    assert "→" not in tell.reliability({"el2n": {1: [0.5]}})
+    text = tell.reliability({"el2n": {1: [0.5]}, "forgetting": {1: [0.4]}})
+    assert "→" not in text and "many ties can be part of the reason" in text
 
 
 def noise(shares: dict[str, float], seeds: int = 3) -> pd.DataFrame:

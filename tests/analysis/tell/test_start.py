@@ -51,10 +51,11 @@ def test_a_cause_needs_every_control_to_fall_short():
 def test_change_and_longer():
     assert "rises" in tell.change("KD", LOW, HIGH, "here") and "falls" in tell.change("KD", HIGH, LOW, "here")
     still, climbing = np.array([LOW, LOW]).T, np.array([LOW, HIGH]).T
-    grows = tell.longer({"no KD": still, "KD": climbing}, [60, 1320], 27).data
+    before = {"no KD": LOW, "KD": [80.3, *LOW[1:]]}
+    grows = tell.longer({"no KD": still, "KD": climbing}, [60, 1320], 27, before).data
     assert "no KD, from 60 to 1,320 steps: 81.1% to 81.1%, +0.0 ± 0.0 points: no change detected" in grows
-    assert "the teacher goes on paying" in grows
-    assert "goes on paying" not in tell.longer({"no KD": climbing, "KD": still}, [60, 1320], 27).data
+    assert "points: it grows." in grows and "for one seed is 0.3 points" in grows
+    assert "it shrinks." in tell.longer({"no KD": climbing, "KD": still}, [60, 1320], 27, before).data
 
 
 def test_training_says_whether_the_loss_falls():
@@ -76,9 +77,13 @@ def test_a_stub_left_as_it_was_is_named():
 def test_answers_are_folded():
     curves = {"last": np.array([LOW, LOW]).T, "even": np.array([LOW, HIGH]).T}
     figure = start.curves([54, 67], curves, "kept samples", log=False)
-    text = tell.detective("samples", {67: [64, 3]}, [54, 67], curves, figure).data
+    sizes = {54: [[54], [54]], 67: [[64, 3], [34, 33]]}
+    text = tell.detective("samples", sizes, curves, {67: (LOW, LOW)}, figure).data
     assert text.startswith("<details>") and text.endswith("</details>")
-    assert "64 + 3" in text and "67 samples: +10.0" in text and "data:image/png" in text
+    assert "67 samples, 34 + 33 against 64 + 3: +10.0" in text and "data:image/png" in text
+    assert (
+        "54 samples: the same batches" in text and "+0.0 ± 0.0 points (no difference detected); with KD minus" in text
+    )
     assert "Change it first" in tell.against("alpha = 0.5", LOW, "alpha = 0.5", LOW).data
     assert "lower" in tell.against("alpha = 1", LOW, "alpha = 0.5", HIGH).data
 
@@ -113,13 +118,12 @@ def test_gradients_that_run_out():
 
 
 def test_the_figure_of_what_is_left_keeps_its_axes():
-    early = start.running_out({"no KD": [1.0, 0.5], "KD": [0.9, 2.0]}, {"no KD": [10.0], "KD": [20.0]}, 100)
-    late = start.running_out(
-        {"no KD": [1e-3, 2e-3], "KD": [0.1, 0.2]}, {"no KD": [10.0, 50.0], "KD": [20.0, 60.0]}, 100
-    )
+    gradients = {"no KD": [[1.0, 0.5], [1e-3, 2e-3]], "KD": [[0.9, 2.0], [0.1, 0.2]]}
+    early, late = (start.running_out(gradients, {"no KD": [10.0, 50.0], "KD": [20.0, 60.0]}, step) for step in (1, 2))
     for figure in (early, late):
         check(figure)
     assert [a.get_ylim() for a in early.axes] == [a.get_ylim() for a in late.axes]
+    assert early.axes[0].get_ylim()[0] < 1e-3, "the smallest gradient is inside"
     assert [a.get_xlim() for a in early.axes][1] == [a.get_xlim() for a in late.axes][1]
     assert list(late.axes[0].lines[0].get_ydata()) == [2e-3, 1e-3], "the strongest first"
     style.close(early), style.close(late)

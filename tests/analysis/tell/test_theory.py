@@ -57,12 +57,14 @@ def test_survey_and_rates():
     assert "5% fail with 2 kept samples; the fewest, 1%, with 3 to 5 (detectably fewer)." in text
     flat = tell.rates([2, 3, 6, 9], {"one random": np.array([[5.0, 1.0, 9.0]] * 3)}).data
     assert "not detectably fewer" in flat
+    others = np.array([[0.2, 0.1, 0.3], [0, 0, 0.2], [0, 0, 0.2]])
+    assert "; 0% in all other bins (not detectably fewer)" in tell.rates([2, 3, 6, 9], {"average": others}).data
     again = tell.rates([2, 3, 6, 9], {"worst": np.array([[40.0, 39, 41], [20, 19, 21], [45, 44, 46]])}).data
     assert "in the last bin (6 to 8) detectably more again, 45%" in again
 
 
 @pytest.mark.parametrize(
-    ("lam", "verdict"), [(0.3, "**the teacher pays**, by variance"), (10.0, "teacher does not pay**.")]
+    ("lam", "verdict"), [(0.3, "**the teacher pays off**, by variance"), (10.0, "teacher does not pay off**.")]
 )
 def test_price_follows_from_the_penalty(lam, verdict):
     assert verdict in tell.price(X, range(10), THETA, 1.0, lam, 0.5, LAMS).data
@@ -74,5 +76,5 @@ def test_price_without_noise_names_no_turn():
 
 def test_exercises():
     assert tell.distances("far", 0.4, 5e-10).data.startswith("<details>")
-    assert "difference -0.225: the teacher pays" in tell.difference(0.5, 0.28, 0.055).data
-    assert "does not pay" in tell.difference(0.0, 0.1, 0.2).data
+    assert "difference -0.225: the teacher pays off" in tell.difference(0.5, 0.28, 0.055).data
+    assert "does not pay off" in tell.difference(0.0, 0.1, 0.2).data
