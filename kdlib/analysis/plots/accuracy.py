@@ -207,7 +207,7 @@ def effects(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (point
         if found.empty:
             axis.text(0.5, 0.5, "no rows yet", transform=axis.transAxes, ha="center", color="#666666")
         else:
-            axis.legend(fontsize=7, handlelength=1.6)
+            axis.legend(fontsize=7, handlelength=1.6, frameon=True, framealpha=1, edgecolor="#999999")
         fraction_axis(axis, everything.fraction, narrow=True)
         axis.tick_params(axis="x", labelsize=7)
     if "bound" in everything:

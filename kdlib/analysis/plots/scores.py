@@ -72,6 +72,7 @@ def toy(
         points = left.scatter(*x[member].T, c=events[member], marker=marker, s=32, **shown)
     left.margins(0.1)
     for letter, i in chosen.items():
+        left.scatter(*x[i], s=110, facecolors="none", edgecolors=ORANGE, linewidths=1.2)
         _letter(left, letter, x, i)
     a, b = np.asarray(normal, dtype=np.float64)
     left.set(xlim=left.get_xlim(), ylim=left.get_ylim())
@@ -88,12 +89,12 @@ def _letter(axis: Axes, letter: str, x: NDArray, i: int) -> None:
     """The letter of sample i of x (N, 2), beside it where the other samples are farthest."""
     angles = np.radians(np.arange(90, 450, 30))
     sides = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    reach = 0.07 * np.ptp(x, axis=0)
+    reach = 0.11 * np.ptp(x, axis=0)
     gaps = np.linalg.norm((x[i] + reach * sides - x[:, None]) / reach, axis=-1)  # (N, sides)
     side = sides[gaps.min(axis=0).argmax()]
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
     look: dict[str, Any] = {"ha": "center", "va": "center", "fontweight": "bold", "path_effects": halo}
-    leader = {"arrowstyle": "-", "lw": 0.6, "shrinkB": 3}
+    leader = {"arrowstyle": "-", "lw": 0.6, "shrinkA": 0, "shrinkB": 3}
     axis.annotate(letter, x[i], xytext=x[i] + reach * side, arrowprops=leader, **look)
 
 

@@ -94,13 +94,18 @@ def gains(found: pd.DataFrame) -> str:
     """Where KD adds most, and at how many points it certainly adds or takes (columns pruning, fraction, mean, half, n)."""
     ordered = found.sort_values("mean", ascending=False)
     ends = ordered.iloc[[0, -1] if len(ordered) > 1 else [0]]
-    said = [
-        f"{round(row['mean'], 1) + 0.0:+.1f} ± {row.half:.1f} ({named(row.pruning)}, f = {row.fraction:.0%})"
-        for _, row in ends.iterrows()
-    ]
+    said = []
+    for _, row in ends.iterrows():
+        digits = 1 if round(row["mean"], 1) else 2  # a second digit tells on which side of zero a small mean lies
+        size = f"{row['mean']:+.{digits}f} ± {row.half:.{digits}f}"
+        said.append(f"{size} ({named(row.pruning)}, f = {row.fraction:.0%})")
     said = [text.replace(" ± nan", "") for text in said]
     low, high = (ends["mean"] - ends.half).iloc[0], (ends["mean"] + ends.half).iloc[-1]
-    overlap = "; their intervals overlap, so that the two are not told apart" if len(said) > 1 and low <= high else ""
+    overlap = (
+        "; their intervals overlap, so that these alone do not tell the two apart"
+        if len(said) > 1 and low <= high
+        else ""
+    )
     which = "Largest and smallest gain" if len(said) > 1 else "Gain"
     up, down = (found["mean"] > found.half).sum(), (found["mean"] < -found.half).sum()
     rest = len(found) - up - down

@@ -192,7 +192,7 @@ def two_processes(found: Mapping[str, Any]) -> str:
     low, high = min(found["load"]), max(found["load"])
     busy = high + 2 > found["cores"]  # the two processes come on top; some of the load is what the turn before has left
     word = (
-        "so that they may have waited for a core, and the ratio is off by an unknown amount"
+        "so that they may have waited for a core, and the ratio may be off by an unknown amount"
         if busy
         else "so that each had a core of its own"
     )

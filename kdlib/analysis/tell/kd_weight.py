@@ -104,7 +104,11 @@ def _eq3(contrasts: Mapping[str, Interval], best: Mapping[str, pd.Series]) -> st
         said.append(
             f"With the {name} the slope falls, {both} ({tops[0]:g} at f = {first:.0%}, {tops[-1]:g} at {last:.0%})."
         )
-    return f"Eq. 3 needs both a slope and a best alpha that fall with f. {' '.join(said)} A best alpha has no interval here."
+    return (
+        f"Eq. 3 needs both a slope and a best alpha that fall with f. {' '.join(said)} The best alpha of the means has no "
+        "interval, and where the curve is flat it says nothing; the seeds' own best alphas, with intervals, are in the right "
+        "panels of section 3."
+    )
 
 
 def rules(found: Mapping[str, Fitted]) -> str:
@@ -126,6 +130,9 @@ def rules(found: Mapping[str, Fitted]) -> str:
     return f"{SEEN}{way} On the accuracies that it was fitted to:\n\n{table(header, rows)}"
 
 
+RULE = {RISES: "rule better", FALLS: "rule worse"}
+
+
 def held_out(leads: Mapping[str, pd.DataFrame], fitted: Mapping[str, float], teachers: Mapping[str, float]) -> str:
     """The rule minus the best constant on data it was not fitted on: condition -> fraction, seed, difference.
 
@@ -135,13 +142,15 @@ def held_out(leads: Mapping[str, pd.DataFrame], fitted: Mapping[str, float], tea
     rows, ways = [], {}
     for name, found in leads.items():
         overall, same = interval(found.groupby("seed").difference.mean()), not found.difference.any()
-        ways[name] = "the same weight everywhere: nothing to test" if same else direction(overall)
+        ways[name] = (
+            "the same weight everywhere: nothing to test" if same else RULE.get(direction(overall), direction(overall))
+        )
         on_new = "none" if same else number(overall, 2)
         rows.append([name, f"{teachers[name]:.1f}%", f"{fitted[name]:+.2f}", on_new, ways[name]])
     gains = ["gain on the fitted data (points)", "gain on the held-out data (points)"]
     header = ["condition", "its teacher's accuracy", *gains, "reading"]
-    better = [name for name, way in ways.items() if way == RISES]
-    worse = [name for name, way in ways.items() if way == FALLS]
+    better = [name for name, way in ways.items() if way == RULE[RISES]]
+    worse = [name for name, way in ways.items() if way == RULE[FALLS]]
     end = (
         f"By the interval the rule is better than the best constant for {listed(better) or 'none'}, and worse for "
         f"{listed(worse) or 'none'}."

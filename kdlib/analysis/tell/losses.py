@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from kdlib.analysis.loss_effects import Winner, two_sided
 from kdlib.analysis.plots.losses import named
 from kdlib.analysis.statistics import Estimate, Interval, holm
-from kdlib.analysis.tell import SEEN, change, comparison, direction, folded, listed, number
+from kdlib.analysis.tell import SEEN, change, comparison, direction, enough_digits, folded, listed, number
 from kdlib.analysis.tell import table as as_table
 
 NEAR_CHANCE = 1.5  # times the accuracy of guessing: a training that ends below has failed
@@ -179,7 +179,9 @@ def control(found: Mapping[float, Mapping[str, Interval]]) -> str:
     for fraction, gaps in found.items():
         groups: dict[str, list[str]] = {}
         for name, gap in gaps.items():
-            groups.setdefault(direction(gap), []).append(f"{named(name)} ({gap})")
+            groups.setdefault(direction(gap), []).append(
+                f"{named(name)} ({number(gap, enough_digits(gap)).split(' (n')[0]})"
+            )
         told = "; ".join(f"{way}: {listed(names)}" for way, names in groups.items())
         lines.append(f"- f = {fraction:.0%}, {told}.")
     return (

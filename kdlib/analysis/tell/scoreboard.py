@@ -118,8 +118,10 @@ def unfolded(claim: str, verdicts: Mapping[str, Mapping[str, Verdict]], table: p
     parts = [f"The claim ({'DKDP' if known.paper == 'dkdp' else 'MD'}, {known.where}): {known.claim}."]
     parts += [_behind(name, v) for name, v in found.items() if v.effects or short(v) != "not measured"]
     if len(parts) == 1:
-        lack = next((reasons(v.left_out, MOST_REASONS) for v in found.values() if v.left_out), "no runs")
-        parts.append(f"Not measured: {lack}.")
+        lacks = [
+            f"{name}: {reasons(v.left_out, MOST_REASONS) if v.left_out else 'no runs'}." for name, v in found.items()
+        ]
+        parts.append(f"Not measured. {' '.join(lacks)}")
     parts.append(_power_of(claim, table))
     return folded(f"{claim} · {words or 'not measured'}", "\n\n".join(parts))
 
@@ -153,7 +155,7 @@ def _power_of(claim: str, table: pd.DataFrame) -> str:
     if mine.empty:
         return "Power: none to state; no rows take part."
     right = mine[mine.scenario == "paper's effect"]
-    said = [f"{PERCENT * r.holds:.0f}% ({design(r.seeds, r.teachers)})" for r in right.itertuples()]
+    said = [f"{PERCENT * r.holds:.1f}% ({design(r.seeds, r.teachers)})" for r in right.itertuples()]
     return (
         f"Power: with the paper's effect ({mine.effect.iloc[0]}) the verdict holds in {listed(said)} of made-up tables."
     )
@@ -197,4 +199,4 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         for claim in before
         if short(before[claim]) != short(after[claim])
     ]
-    return f"{listed(moved)}." if moved else "No verdict changes."
+    return f"These verdicts change: {listed(moved)}." if moved else "No verdict changes."

@@ -39,7 +39,7 @@ def test_gains_count_the_certain_points() -> None:
     text = tell.gains(found([5.0, 0.2, -3.0]))
     assert "+5.0 ± 1.0 (EL2N, f = 10%) and -3.0 ± 1.0 (EL2N, f = 70%). The" in text
     close = tell.gains(found([0.5, -0.02]))
-    assert "and -0.0" not in close and "not told apart" in close
+    assert "and -0.02 ± 1.00" in close and "do not tell the two apart" in close
     assert "The 95% interval lies above zero at 1 of 3 points, below zero at 1, and contains zero at 1." in text
 
 
