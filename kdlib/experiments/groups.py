@@ -18,7 +18,7 @@ Fields = dict[str, Any]
 # Which samples are kept, as fields of a run; the key is the name in figures.
 PRUNINGS: dict[str, Fields] = {
     "random": {"scorer": "random"},
-    "forgetting": {"scorer": "forgetting"},
+    "forgetting": {"scorer": "forgetting", **PRESETS["laptop"].scorers["forgetting"]},
     "el2n": {"scorer": "el2n"},
     "grand_last": {"scorer": "grand_last"},
     "medium": {"scorer": "difficulty", "centre": 0.5},
@@ -170,6 +170,12 @@ def precision() -> list[Group]:
     return [Group("In float32", THREE, {"fraction": 0.05, "precision": "float32"})]
 
 
+def scores() -> list[Group]:
+    """Students on the samples that are forgotten most in a training with the students' own augmentation."""
+    augmented = {"scorer": "forgetting", "score_recipe": PRESETS["laptop"].fixed["score_recipe"]}
+    return [Group("Forgetting under augmentation", {"loss": kd(0.5), **THREE}, {**augmented, "fraction": 0.05})]
+
+
 def nested() -> list[Group]:
     """Teachers of a part of the data that contains the student's, as in DKDP's Theorem 1."""
     shares = values("teacher_fraction", 0.1, 0.3, 1.0)
@@ -211,6 +217,7 @@ STUDIES: dict[str, tuple[Callable[[], list[Group]], str, str]] = {
     "imbalance": (imbalance, "laptop", "cifar100_imbalance"),
     "cifar10": (cifar10, "laptop", "cifar10_study"),
     "precision": (precision, "laptop", "controls/cifar100_precision"),
+    "scores": (scores, "laptop", "controls/cifar100_scores"),
     "nested": (nested, "laptop", "cifar100_nested"),
     "steps": (steps, "laptop", "cifar100_steps"),
     "paper": (paper, "paper", "cifar100_paper"),
