@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
-from kdlib.analysis.tell import SEEN, change, enough_digits, listed
+from kdlib.analysis.tell import SEEN, SIDES, change, direction, enough_digits, listed, number
 from kdlib.analysis.tell import folded as folded
 from kdlib.analysis.tell import guess as guess
 from kdlib.analysis.tell import level as level
@@ -182,4 +182,21 @@ def other_reasons(kinds: Mapping[str, pd.DataFrame]) -> str:
     return (
         f"{text} and vary {varied} from seed to seed (a standard deviation of {deviations[1]:.1f} points beside "
         f"{deviations[0]:.1f}). Both move the spread, whatever the choice of samples does."
+    )
+
+
+def recorded_otherwise(lead: pd.DataFrame) -> str:
+    """Samples that are forgotten most under augmentation minus random ones: alpha, fraction, mean, half, n; may be empty."""
+    said = []
+    for row in lead.to_dict("records"):
+        found = Interval(float(row["mean"]), float(row["half"]), int(row["n"]))
+        kind = f"with KD (alpha = {row['alpha']:g})" if row["alpha"] else "without KD"
+        side = SIDES.get(direction(found), direction(found))
+        said.append(f"{kind} at f = {row['fraction']:.0%} {number(found, enough_digits(found))}, {side}")
+    if not said:
+        return ""
+    return (
+        "**Which training is scored matters, too.** DeepCore, like the study above, counts forgetting events in a training "
+        "without augmentation. A control counts them in one with the students' own augmentation, in which some samples are never "
+        f"right and so count no event. Forgetting minus random in points, given these scores: {'; '.join(said)}."
     )

@@ -114,3 +114,11 @@ def test_other_reasons_compare_levels_and_deviations() -> None:
     assert "with KD lie higher (90.0% beside 72.0% without KD)" in text and "vary less" in text
     assert "vary more" in tell.other_reasons({"a": steady, "b": table})
     assert "vary" not in tell.other_reasons({"a": steady[:1], "b": table[:1]})
+
+
+def test_scores_that_are_recorded_otherwise_are_compared_with_random() -> None:
+    lead = pd.DataFrame({"alpha": [0.0, 0.5], "fraction": 0.05, "mean": [3.5, 0.4], "half": [2.0, 1.5], "n": 3})
+    text = tell.recorded_otherwise(lead)
+    assert "without KD at f = 5% +3.5 ± 2.0 (n = 3), above zero" in text
+    assert "with KD (alpha = 0.5) at f = 5% +0.4 ± 1.5 (n = 3), no difference detected" in text
+    assert tell.recorded_otherwise(lead[:0]) == ""
