@@ -197,6 +197,6 @@ def recorded_otherwise(lead: pd.DataFrame) -> str:
         return ""
     return (
         "**Which training is scored matters, too.** DeepCore, like the study above, counts forgetting events in a training "
-        "without augmentation. A control counts them in one with the students' own augmentation, in which some samples are never "
-        f"right and so count no event. Forgetting minus random in points, given these scores: {'; '.join(said)}."
+        "without augmentation. A control counts them in one with the students' own augmentation, in which some samples are "
+        f"never right and so count no event. Forgetting minus random in points, given these scores: {'; '.join(said)}."
     )
