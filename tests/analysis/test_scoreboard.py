@@ -146,7 +146,7 @@ def test_exercises_in_words() -> None:
     assert "12 seeds are not enough" in tell.needed({3: 0.1, 12: 0.5}, 0.8)
     before = {"D1": verdict("D1", "holds"), "D2": verdict("D2", "fails")}
     after = {**before, "D1": replace(before["D1"], reading="undecided")}
-    assert tell.changed(before, after) == "D1 from holds to undecided."
+    assert tell.changed(before, after) == "These verdicts change: D1 from holds to undecided."
     assert tell.changed(before, before) == "No verdict changes."
     text = tell.guessed("few", 0.0625, 0.001, 2000)
     assert "*few*. It was 6.2% of 2000 tables" in text and "holds in 0.1% of the same tables" in text

@@ -103,7 +103,7 @@ def test_columns_and_names_by_folder(pictures: Path, published: Callable[..., Ru
 
 def test_the_cut_of_ccs_still_needs_a_training(published: Callable[..., Run], tmp_path: Path) -> None:
     r = published(SCORES, selection="ccs(hard_cut=0.25)")
-    assert {kind for kind, _ in needed_artefacts(r)} == {"networks", "dynamics", "outputs"}
+    assert {kind for kind, _ in needed_artefacts(r)} == {"networks", "dynamics"}
     assert run(r, Store(tmp_path / "store"))["kept"] == 12
 
 
