@@ -28,7 +28,7 @@ from kdlib.scorers import Signals
 from kdlib.store.artefacts import Store
 from kdlib.training.checkpoint import StoredCheckpoint
 from kdlib.training.reference_runs import Arrays, Workshop
-from kdlib.training.signals import cost_of, record
+from kdlib.training.signals import cost_of, record, sources
 from kdlib.utils import seeds
 from kdlib.utils.calls import accepted
 
@@ -85,6 +85,17 @@ def cost_of_scores(r: Run, store: Store) -> tuple[float, int]:
     if (given := score_tables.shipped(r)) is not None:
         return given.seconds, given.images
     return cost_of(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
+
+
+def has_scores(r: Run, store: Store) -> bool:
+    """Whether the run's scores need no training: they are shipped, or the trainings that they read are stored.
+
+    Predictions of a stored network take no training.
+    """
+    if score_tables.shipped(r) is not None:
+        return True
+    needed = sources(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
+    return all(store.has(kind, described) for kind, described in needed if kind != "outputs")
 
 
 def _scored(r: Run, store: Store) -> tuple[np.ndarray, Signals, np.random.Generator]:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from kdlib.data.core import Dataset
 from kdlib.experiments.config import Run
-from kdlib.experiments.fingerprint import dataset_of, needs_scores, rule_of, scored_runs, scorer_of
+from kdlib.experiments.fingerprint import dataset_of, needs_scores, recording, rule_of, scored_runs, scorer_of
 from kdlib.experiments.shipped import find, folder, write_card
 from kdlib.utils.devices import resolve_device
 
@@ -55,8 +55,12 @@ def can_be_shipped(r: Run) -> bool:
 
 
 def description(r: Run) -> dict[str, Any]:
-    """What identifies the scores of the run's scorer: the scorer with its options, and the trainings that it reads."""
-    return {"scorer": r.scorer, "scored": scored_runs(r).identity(resolve_device(r.device))}
+    """What identifies the scores of the run's scorer: the scorer with its options, and the trainings that it reads.
+
+    The run's seed is not part of it: a scorer that draws numbers must not be shipped.
+    """
+    found = {"scorer": r.scorer, "scored": scored_runs(r).identity(resolve_device(r.device))}
+    return {**found, "view_augment": r.augment} if recording(r).views else found
 
 
 def shipped(r: Run) -> ShippedScores | None:

@@ -15,16 +15,15 @@ from typing import Any
 
 from kdlib.experiments import score_tables
 from kdlib.experiments.config import PRESETS, Run, fields_of
-from kdlib.experiments.fingerprint import in_effect, needed_signals, needs_teacher, recording, scored_runs, teacher_runs
+from kdlib.experiments.fingerprint import in_effect, needs_teacher, scored_runs, teacher_runs
 from kdlib.experiments.grid import export_rows, sweep_runs
 from kdlib.experiments.groups import STUDIES
 from kdlib.experiments.run import workshop
-from kdlib.experiments.samples import cost_of_scores, sample_scores
+from kdlib.experiments.samples import cost_of_scores, has_scores, sample_scores
 from kdlib.experiments.shipped import without_precision
 from kdlib.experiments.teachers import ship, shipped
 from kdlib.store.artefacts import Store
 from kdlib.training.reference_runs import networks
-from kdlib.training.signals import sources
 from kdlib.utils import paths
 
 
@@ -135,7 +134,7 @@ def ship_scores(name: str, store: Store, commit: str) -> list[Path]:
         if not score_tables.can_be_shipped(r) or (about := score_tables.description(r)) in met:
             continue
         met.append(about)
-        if score_tables.shipped(r) is None and _scores_at_hand(r, store):
+        if score_tables.shipped(r) is None and has_scores(r, store):
             seconds, images = cost_of_scores(r, store)
             title = _title_of_scores(r)
             card = {"title": title, "commit": commit, "seconds": seconds, "images": images}
@@ -148,9 +147,3 @@ def _title_of_scores(r: Run) -> str:
     runs = scored_runs(r)
     told = f"{r.dataset} {r.scorer} {runs.model} e{runs.recipe.epochs} r{len(runs.seeds)}"
     return re.sub(r"[^a-z0-9]+", "_", told).strip("_")
-
-
-def _scores_at_hand(r: Run, store: Store) -> bool:
-    """Whether the trainings that the run's scores read are stored; predictions of a stored network take no training."""
-    needed = sources(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
-    return all(store.has(kind, described) for kind, described in needed if kind != "outputs")

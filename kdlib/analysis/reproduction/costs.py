@@ -12,25 +12,22 @@ from typing import Any
 import torch
 
 from kdlib.data import datasets
-from kdlib.experiments import score_tables
 from kdlib.experiments.config import Run, method_options
 from kdlib.experiments.fingerprint import (
     dataset_of,
     needed_signals,
     needs_scores,
     needs_teacher,
-    recording,
     scored_runs,
     scorer_of,
     teacher_runs,
 )
-from kdlib.experiments.samples import workshop
+from kdlib.experiments.samples import has_scores
 from kdlib.experiments.teachers import shipped
 from kdlib.imagenet.costs import rate, training_step
 from kdlib.models import build
 from kdlib.store.artefacts import Store
 from kdlib.training.reference_runs import ReferenceRuns
-from kdlib.training.signals import sources
 from kdlib.utils.devices import resolve_device
 
 # Training images, shape and classes of the datasets that the figures are made on.
@@ -108,15 +105,7 @@ def _new_scores(missing: Sequence[Run], store: Store) -> list[tuple[ReferenceRun
         for r in missing
         if needs_scores(r) and needed_signals(r) and scorer_of(r).of != "teacher"
     }
-    return [(runs, r) for (runs, *_), r in wanted.items() if not (at_hand(r.dataset) and _has_scores(r, store))]
-
-
-def _has_scores(r: Run, store: Store) -> bool:
-    if score_tables.shipped(r) is not None:
-        return True
-    needed = sources(needed_signals(r), scored_runs(r), workshop(r, store), recording(r))
-    trained = [(kind, description) for kind, description in needed if kind != "outputs"]  # these are forward passes
-    return all(store.has(kind, description) for kind, description in trained)
+    return [(runs, r) for (runs, *_), r in wanted.items() if not (at_hand(r.dataset) and has_scores(r, store))]
 
 
 def _subsets(r: Run) -> int:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from kdlib.analysis import claims
 from kdlib.analysis.claims import NOT_MEASURED, studies
+from kdlib.analysis.effects import self_distilled
 from kdlib.analysis.plots import style
 from kdlib.analysis.plots.accuracy import accuracy_vs_fraction, seeds_note
 from kdlib.analysis.plots.alt import describe
@@ -114,13 +115,14 @@ def _open(judged: Mapping[str, Sequence[claims.Verdict]]) -> list[tuple[str, str
 def main_figure(found: Mapping[str, pd.DataFrame]) -> Shown | None:
     """Accuracy against f in the CIFAR study with the best teacher, with and without KD on random samples; None without one.
 
-    A poor teacher is the mark of networks that were trained too briefly to say much.
+    Students under teachers of another architecture are left out. A poor teacher is the mark of networks that were trained too
+    briefly to say much.
     """
     for name, rows in sorted(found.items(), key=lambda item: _teacher(item[1]), reverse=True):
         if not str(rows.dataset.iloc[0]).startswith("cifar") or not {"scorer", "alpha", "loss"} <= set(rows.columns):
             continue
         try:
-            table = tidy(rows)
+            table = tidy(self_distilled(rows))
         except MixedRows:
             continue
         pruned = table[(table.fraction < 1) & table.alpha.isin([0.0, 0.5])]

@@ -8,6 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from kdlib.analysis import effects
 from kdlib.course import notebooks, suite
 from kdlib.course.site import build, front, write_site
 from kdlib.course.site.front import main_figure
@@ -93,6 +94,14 @@ def test_one_sentence_for_a_lesson(text, sentence):
     found = build.question(nb)
     assert found.startswith(sentence) and "More follows" not in found and "It goes on" not in found
     assert ("<math" in found and "<em>should</em>" in found) == ("$" in text)
+
+
+def test_the_committed_rows_have_a_main_figure():
+    """Students under teachers of several sizes lie in the same study."""
+    rows = effects.study_rows("cifar100_study")
+    assert rows[rows.loss == "kd"].teacher.nunique() > 1
+    shown = main_figure({"study": rows})
+    assert shown is not None and "medium minus random" in shown.medium
 
 
 def test_the_main_figure_is_that_of_the_study_with_the_best_teacher():
