@@ -128,7 +128,7 @@ def test_lessons_share_one_line(workers: int, tmp_path: Path, monkeypatch: pytes
         "with progress.line() as line:\n    for i in range(3):\n        time.sleep(1)\n        line.say(f'{i} of 5 runs')"
     )
     fixture_lesson(tmp_path, "01_first", work)
-    fixture_lesson(tmp_path, "02_second", "1 / 0")
+    fixture_lesson(tmp_path, "02_second", "import time\ntime.sleep(2)  # long enough to be seen at work\n1 / 0")
     for name, value in (("ROOT", tmp_path), ("STORE", tmp_path / "store"), ("FIGURES", tmp_path / "figures")):
         monkeypatch.setenv(f"KDLIB_{name}", str(value))
     texts: list[str] = []
