@@ -125,16 +125,16 @@ def test_lessons_share_one_line(workers: int, tmp_path: Path, monkeypatch: pytes
     (tmp_path / "notebooks").mkdir()
     work = (
         "import time\nfrom kdlib.utils import progress\n"
-        "with progress.line() as line:\n    for i in range(3):\n        time.sleep(1)\n        line.say(f'{i} of 5 runs')"
+        "with progress.line() as line:\n    for i in range(8):\n        time.sleep(1)\n        line.say(f'{i} of 9 runs')"
     )
     fixture_lesson(tmp_path, "01_first", work)
-    fixture_lesson(tmp_path, "02_second", "import time\ntime.sleep(2)  # long enough to be seen at work\n1 / 0")
+    fixture_lesson(tmp_path, "02_second", "import time\ntime.sleep(6)  # long enough to be seen at work\n1 / 0")
     for name, value in (("ROOT", tmp_path), ("STORE", tmp_path / "store"), ("FIGURES", tmp_path / "figures")):
         monkeypatch.setenv(f"KDLIB_{name}", str(value))
     texts: list[str] = []
     with progress.shown_by(lambda text, milestone: texts.append(text)):
         outcomes = suite.run_all(workers=workers)
-    assert any("01_first: cell 1/1, 0:00:" in text and text.endswith("of 5 runs") for text in texts), texts
+    assert any("01_first: cell 1/1, 0:00:" in text and text.endswith("of 9 runs") for text in texts), texts
     assert any(text.startswith("0 of 2 lessons, 0:00:00 left, and 2 of unknown length · 0") for text in texts), texts
     assert any("02_second: FAILED, lesson 02_second failed in cell 1 of 1" in text for text in texts)
     assert {text[:21] for text in texts if "last" in text} >= {"1 of 2 lessons, last ", "2 of 2 lessons, last "}
