@@ -59,14 +59,14 @@ def published(numbers: pd.DataFrame, first: str, second: str, trials: int = 3) -
     return both[CELL].assign(mean=(both.value - both.value_other).round(9), half=half, n=trials)
 
 
-def of_study(rows: pd.DataFrame, first: str, second: str, alpha: float) -> pd.DataFrame:
+def of_study(rows: pd.DataFrame, first: str, second: str, alpha: float, *, own_teacher: bool = True) -> pd.DataFrame:
     """first - second (prunings) with KD at weight `alpha` in the rows of a study: fraction, mean, half, n; may be empty.
 
     rows: of one student and recipe, as `kdlib.analysis.tables.studies` splits them; an empty table while there are none.
-    Only students under a teacher of their own architecture count (`kdlib.analysis.effects.self_distilled`).
+    own_teacher: only students under a teacher of their own architecture count (`kdlib.analysis.effects.self_distilled`).
     """
     columns = ["fraction", "mean", "half", "n"]
-    taught = _taught(rows)
+    taught = _taught(rows) if own_teacher else rows
     if taught.empty:
         return pd.DataFrame(columns=columns)
     return of_tidy(tidy(taught), (first, second), alpha)[columns]

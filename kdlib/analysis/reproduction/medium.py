@@ -118,12 +118,12 @@ def by_adaptive_pair(r: Run) -> Place:
 
 def windows(s: Setting) -> list[Group]:
     """Easy, random, hard and medium samples, and medium ones with reshaped logits."""
-    own, study = s.pair(*MAIN), s.study("MD Table 1")
-    loss = {"loss": "kd", "alpha": 0.5} if study else KD  # the study has a KD weight of its own
+    study = s.study("MD Table 1")
+    fixed = study[0].fixed if study else {**s.pair(*MAIN), **KD}
     grid = {"seed": s.few, "fraction": s.at(*FRACTIONS), "pruning": strategies(s, "easy", "hard", RANDOM, MEDIUM)}
     reshaped = {**grid, "pruning": strategies(s, RESHAPED)}
-    measured = study or [Group("MD Table 1", grid, {**own, **loss})]
-    return [*measured, Group("MD Table 1, reshaped", reshaped, {**own, **loss}), full(s, own, loss)]
+    measured = study or [Group("MD Table 1", grid, fixed)]
+    return [*measured, Group("MD Table 1, reshaped", reshaped, fixed), full(s, fixed, {})]
 
 
 def reshapes(s: Setting) -> list[Group]:

@@ -78,11 +78,12 @@ class Setting:
         return {"teacher": teacher, "student": student, **slow}
 
     def study(self, name: str) -> list[Group]:
-        """The groups of the preset's study whose names begin with `name`; empty where the study is of other data."""
-        groups, preset, _ = STUDIES.get(self.preset, (list, "", ""))
-        if preset != self.preset or self.dataset != PRESETS[preset].fixed["dataset"]:
+        """The groups of the preset's studies whose names begin with `name`; empty where the studies are of other data."""
+        if self.dataset != PRESETS[self.preset].fixed["dataset"]:
             return []
-        return [group for group in groups() if group.name.startswith(name)]
+        own = [group for groups, preset, _ in STUDIES.values() if preset == self.preset for group in groups()]
+        here = [group for group in own if group.fixed.get("dataset", self.dataset) == self.dataset]
+        return [group for group in here if group.name.startswith(name)]
 
 
 def setting(preset: str, dataset: str = "") -> Setting:

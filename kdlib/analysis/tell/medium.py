@@ -172,8 +172,12 @@ def ours(found: pd.DataFrame, series: Sequence[str], where: str, teacher: str = 
 
 
 def given(rows: pd.DataFrame) -> str:
-    """ ", given this teacher" where all self-distilled students of a study have one teacher, else nothing."""
+    """ ", given this teacher" where all self-distilled students of a study have one teacher, else nothing.
+
+    All students count in a study without self-distilled ones.
+    """
     own = self_distilled(rows)
+    own = own if len(own) else rows
     taught = own[own.loss != "cross_entropy"] if len(own) else own
     return (
         ", given this teacher"
