@@ -27,8 +27,10 @@ PRUNINGS: dict[str, Fields] = {
 }
 NO_KD: Fields = {"loss": "cross_entropy"}
 MD_KD: Fields = {"loss": "kd", "alpha": 0.9}
-# MD keeps 30% of the data and more, where a ResNet-20 is slow on a CPU; these students take as many epochs as the teacher.
+# Where the papers keep 30% of the data and more, a ResNet-20 is slow on a CPU: smaller students, and as many epochs as
+# the teacher's. MD's students have a larger teacher, DKDP's one of their own architecture.
 MD_STUDENT: Fields = {"student": "resnet8", "epochs": 30}
+DKDP_STUDENT: Fields = {**MD_STUDENT, "teacher": "resnet8"}
 # The losses that DKDP's Table 1 adds to KD.
 TABLE_1 = ("fitnets", "ab", "at", "ft", "fsp", "nst", "pkt", "rkd", "sp", "vid")
 
@@ -118,6 +120,20 @@ def losses() -> list[Group]:
     return [Group("DKDP Table 1", grid, {"weighting": "additive", **PRUNINGS["forgetting"]})]
 
 
+def large() -> list[Group]:
+    """DKDP's questions that reach to large f: the KD weight, the choice of samples, a part against all of the data."""
+    fractions = values("fraction", 0.1, 0.7, 0.3, 0.5)
+    weights = {**THREE, "fraction": fractions, "loss": kd(0.5, 1.0)}
+    compared = {**THREE, "fraction": fractions, "pruning": _prunings("random", "el2n"), "loss": kd(0.5)}
+    relations = {**THREE, "fraction": values("fraction", 0.25), "loss": kd(0.5), "kept": values("keep_student", True)}
+    return [
+        Group("Class relations", relations, {**DKDP_STUDENT, **PRUNINGS["random"]}),
+        Group("KD weight", weights, {**DKDP_STUDENT, **PRUNINGS["forgetting"]}),
+        Group("All data without KD", THREE, {**DKDP_STUDENT, **NO_KD, "fraction": 1.0}),
+        Group("Prunings", compared, DKDP_STUDENT),
+    ]
+
+
 def windows() -> list[Group]:
     """MD's windows of the ranking against random samples, with MD's KD weight, one fraction after the other."""
     grid = {"seed": paired_seeds(5), "pruning": _prunings("medium", "random", "easy", "hard")}
@@ -134,7 +150,7 @@ def reshapes() -> list[Group]:
     With MD's weights on CIFAR-100, 0.1 on the cross-entropy and 0.9 on KD.
     """
     medium, ways = PRUNINGS["medium"], values("reshape", "none", "classwise_std", "skd", "normkd", "lskd")
-    data = [{"fraction": 1.0}, {"fraction": 0.7, **medium, "reshape": "classwise_std"}]
+    data = [{"fraction": 1.0, "keep_student": True}, {"fraction": 0.7, **medium, "reshape": "classwise_std"}]
     return [
         Group("MD Table 3", {**THREE, "reshape": ways}, {**MD_STUDENT, **medium, **MD_KD, "fraction": 0.3}),
         Group("MD, 70% with the method against KD on all data", {**THREE, "data": data}, {**MD_STUDENT, **MD_KD}),
@@ -219,6 +235,7 @@ def smoke() -> list[Group]:
 STUDIES: dict[str, tuple[Callable[[], list[Group]], str, str]] = {
     "laptop": (laptop, "laptop", "cifar100_study"),
     "losses": (losses, "laptop", "cifar100_losses"),
+    "large": (large, "laptop", "cifar100_large"),
     "windows": (windows, "laptop", "cifar100_windows"),
     "reshapes": (reshapes, "laptop", "cifar100_reshapes"),
     "features": (features, "laptop", "cifar100_features"),

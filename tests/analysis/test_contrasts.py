@@ -66,22 +66,28 @@ def test_published_differences_have_the_interval_of_welch() -> None:
     assert contrasts.published(numbers, "medium", "random", trials=2).half.isna().all()
 
 
-def study_rows() -> pd.DataFrame:
-    """Made-up rows of the whole laptop study: medium lies 2 points above random for the students under every teacher."""
-    rows = [asdict(r) for r in study.runs_of("laptop")]
+def study_rows(name: str = "laptop") -> pd.DataFrame:
+    """Made-up rows of a whole study: medium lies 2 points above random for the students under every teacher."""
+    rows = [asdict(r) for r in study.runs_of(name)]
     found = pd.DataFrame(rows)
     return found.assign(
         test_acc=50.0 + 0.01 * found.seed + 2.0 * ((found.scorer == "difficulty") & (found.centre == 0.5))
     )
 
 
-def test_the_rows_of_a_whole_study_give_its_own_difference() -> None:
-    rows = tables.studies(study_rows())[0]
-    assert set(rows.student) == {"resnet20"}
-    for alpha, fractions in ((0.5, {0.05, 0.1, 0.3}), (0.9, {0.3, 0.5, 0.7})):  # the two papers' weights
-        found = contrasts.of_study(rows, "medium", "random", alpha)
-        assert set(found.fraction) == fractions and found["mean"].round(6).eq(2.0).all()
-    assert contrasts.of_study(rows, "medium", "random", 0.123).empty
+@pytest.mark.parametrize(
+    ("name", "student", "alpha", "fractions"),
+    [("laptop", "resnet20", 0.5, {0.05, 0.1, 0.3}), ("windows", "resnet8", 0.9, {0.3, 0.4, 0.5, 0.7})],
+)
+def test_the_rows_of_a_whole_study_give_its_own_difference(
+    name: str, student: str, alpha: float, fractions: set[float]
+) -> None:
+    """Each of the two papers' questions by its own KD weight; the students of the windows have a larger teacher."""
+    rows = tables.studies(study_rows(name))[0]
+    assert set(rows.student) == {student}
+    found = contrasts.of_study(rows, "medium", "random", alpha, own_teacher=name == "laptop")
+    assert set(found.fraction) == fractions and found["mean"].round(6).eq(2.0).all()
+    assert contrasts.of_study(rows, "medium", "random", 0.123, own_teacher=name == "laptop").empty
 
 
 @pytest.mark.parametrize("part", ["nothing", "random", "without KD"])

@@ -60,6 +60,7 @@ def test_the_losses_are_paired_with_plain_kd() -> None:
     ("name", "ids"),
     [
         ("laptop", "D1 D2 D3 D4 D5 D6 D7 D8"),
+        ("large", "D1 D2 D3 D4 D5 D6 D7 D8"),
         ("windows", "M1 M2"),
         ("losses", "D12"),
         ("reshapes", "M3 M4"),
