@@ -121,8 +121,11 @@ def main_figure(found: Mapping[str, pd.DataFrame]) -> Shown | None:
     for name, rows in sorted(found.items(), key=lambda item: _teacher(item[1]), reverse=True):
         if not str(rows.dataset.iloc[0]).startswith("cifar") or not {"scorer", "alpha", "loss"} <= set(rows.columns):
             continue
+        own = self_distilled(rows)
+        if own.empty:
+            continue
         try:
-            table = tidy(self_distilled(rows))
+            table = tidy(own)
         except MixedRows:
             continue
         pruned = table[(table.fraction < 1) & table.alpha.isin([0.0, 0.5])]

@@ -102,6 +102,9 @@ def test_the_committed_rows_have_a_main_figure():
     assert rows[rows.loss == "kd"].teacher.nunique() > 1
     shown = main_figure({"study": rows})
     assert shown is not None and "medium minus random" in shown.medium
+    larger = rows[rows.loss == "kd"].assign(student="resnet8", teacher="resnet20", teacher_acc=99.0)
+    both = main_figure({"students of a larger teacher": larger, "study": rows})
+    assert both == shown
 
 
 def test_the_main_figure_is_that_of_the_study_with_the_best_teacher():
