@@ -39,7 +39,8 @@ EXPERIMENT = "kdlib.experiments.run"
 SIDE_BY_SIDE = 24
 """Runs that train side by side, at most: on a CPU, 20 perceptrons take two thirds of the time for each that 8 take."""
 WORTH_PARTING = 8
-"""More runs than this become two jobs at least, so that a second worker has something to do."""
+"""More runs than this become two jobs where there are few jobs, so that a second worker has something to do."""
+FEW_JOBS = 4
 
 
 class SweepError(RuntimeError):
@@ -317,8 +318,9 @@ def plan(
         shape = shape_of(runs[place])
         groups.setdefault(("alone", place) if shape is None else shape, []).append(place)
     jobs = [_job(group, runs, described) for group in resumed]
+    least = 2 if len(groups) < FEW_JOBS else 1
     for group in groups.values():
-        parts = max(math.ceil(len(group) / SIDE_BY_SIDE), min(2, math.ceil(len(group) / WORTH_PARTING)))
+        parts = max(math.ceil(len(group) / SIDE_BY_SIDE), min(least, math.ceil(len(group) / WORTH_PARTING)))
         size = math.ceil(len(group) / parts)  # of nearly equal size
         jobs += [_job(group[start : start + size], runs, described) for start in range(0, len(group), size)]
     makers = set(first)

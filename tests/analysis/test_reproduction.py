@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,6 +19,7 @@ from kdlib.analysis.reproduction.dkdp import SPATIAL
 from kdlib.analysis.reproduction.settings import OF_PRESET, teacher_of
 from kdlib.analysis.tell import reproduction as tell
 from kdlib.experiments.config import Run
+from kdlib.experiments.fingerprint import needs_teacher
 from kdlib.experiments.run import check
 from kdlib.experiments.study import identity
 from kdlib.store.artefacts import Store
@@ -298,3 +300,14 @@ def test_what_costs_too_much_is_not_trained() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert tell.duration(seconds) == text
+
+
+def test_the_template_names_the_networks_that_a_figure_trains(tmp_path: Path) -> None:
+    plan = made_up(FIGURES["md-table1"], reproduction.setting("laptop"), Store(tmp_path))
+    assert tell.networks(plan.runs) == "Students: resnet8, 30 epochs; teachers: resnet20."
+    alone = [
+        r
+        for r in made_up(FIGURES["dkdp-fig6"], reproduction.setting("smoke"), Store(tmp_path)).runs
+        if not needs_teacher(r)
+    ]
+    assert tell.networks(alone) == "Students: mlp, 4 epochs."

@@ -80,6 +80,14 @@ def test_companies_are_parts_of_equal_size(monkeypatch):
     assert [len(job.places) for job in plan(tiny_experiment, {3: runs[3]}, together=False)] == [1]
 
 
+def test_many_groups_are_parted_for_their_size_alone(monkeypatch):
+    """They keep several workers busy as they are, and large ones take less time."""
+    monkeypatch.setattr(tiny_experiment, "batch_key", lambda run: run.width, raising=False)
+    for seeds, sizes in ((10, [10] * 4), (30, [15] * 8)):
+        runs = points(tiny_experiment.Run, {"width": [2, 3, 4, 5], "seed": list(range(seeds))}, {})
+        assert [len(job.places) for job in plan(tiny_experiment, dict(enumerate(runs)))] == sizes
+
+
 @pytest.mark.parametrize(
     ("grid", "fixed", "words"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,8 @@ from kdlib.analysis.reproduction.settings import Place
 from kdlib.analysis.statistics import Interval, paired, points
 from kdlib.analysis.tell import level, listed, number
 from kdlib.analysis.tell import table as as_table
+from kdlib.experiments.config import Run
+from kdlib.experiments.fingerprint import needs_teacher
 
 DIFFERENCES = ("kd-none",)  # rows of reported.csv that hold a difference to the reference, not an accuracy
 
@@ -68,13 +70,21 @@ def cost(found: Plan, price: Cost, at_most_hours: float) -> str:
 
 
 def rows(found: Plan) -> str:
-    """How many of the figure's runs have a row now, and how many of these are committed."""
-    there = len(found.rows)
-    if there == len(found.runs):
-        return "The figure's only run has a row." if there == 1 else f"All {there} runs of the figure have a row."
-    return (
-        f"{there} of {len(found.runs)} runs of the figure have a row; {len(found.runs) - there} are not measured yet."
-    )
+    """How many of the figure's runs have a row now, and which networks they train."""
+    there, count = len(found.rows), len(found.runs)
+    if there == count:
+        said = "The figure's only run has a row." if there == 1 else f"All {there} runs of the figure have a row."
+    else:
+        said = f"{there} of {count} runs of the figure have a row; {count - there} are not measured yet."
+    return f"{said} {networks(found.runs)}"
+
+
+def networks(runs: Iterable[Run]) -> str:
+    """`Students: resnet8, 30 epochs; teachers: resnet20.`"""
+    students = dict.fromkeys(f"{r.student}, {r.epochs} epochs" for r in runs)
+    teachers = dict.fromkeys(r.teacher for r in runs if needs_teacher(r))
+    taught = f"; teachers: {listed(list(teachers))}" if teachers else ""
+    return f"Students: {listed(list(students))}{taught}."
 
 
 def allowed(price: Cost, at_most_hours: float) -> bool:
