@@ -6,13 +6,17 @@ another network, or a forward pass alone, count by their floating-point operatio
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 
 from kdlib.data.augment import AUGMENTATIONS
+from kdlib.experiments import shipped, study
+from kdlib.experiments.groups import STUDIES
 from kdlib.models import build
 from kdlib.models.operations import operations
 
@@ -78,3 +82,26 @@ def break_even(method: Cost, plain: Cost) -> float:
     if extra <= 0:
         return 0.0 if saved >= 0 else float("inf")
     return extra / saved if saved > 0 else float("inf")
+
+
+def spent() -> pd.DataFrame:
+    """What the rows, teachers and scores that come with the project have cost, in hours of one process.
+
+    Columns what, rows (trainings) and hours. Trainings that several tables of scores come from are counted once, and those
+    that are a teacher's stand there.
+    """
+    found = []
+    for name in STUDIES:
+        for line in study.status(name):
+            if line["done"]:
+                what = f"{line['group']} (study {name})"
+                found.append({"what": what, "rows": line["done"], "hours": line["student hours"]})
+    for kind in ("teachers", "scores"):
+        once = {}
+        for _, about in shipped.cards(kind):
+            trained = about["description"].get("scored", about["description"])
+            if kind == "teachers" or trained["role"] != "teacher":
+                once[json.dumps([about["dataset"], trained], sort_keys=True)] = about["seconds"] / 3600
+        if once:
+            found.append({"what": kind, "rows": len(once), "hours": sum(once.values())})
+    return pd.DataFrame(found)

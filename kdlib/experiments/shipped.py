@@ -27,14 +27,20 @@ def find(kind: str, dataset: str, description: dict) -> Card | None:
     another precision will do where there is none in the wanted one: which one a machine is fast in says nothing of the
     question asked.
     """
-    wanted, own = identity(description), folder(kind)
-    place = own if own.is_dir() else paths.given(kind)
-    cards = [(card, about) for card, about in _cards(place, _stamp(place)) if about["dataset"] == dataset]
+    wanted = identity(description)
+    there = [(card, about) for card, about in cards(kind) if about["dataset"] == dataset]
     for alike in (lambda described: described, without_precision):
-        for card, about in cards:
+        for card, about in there:
             if alike(about["description"]) == alike(wanted):
                 return card, about
     return None
+
+
+def cards(kind: str) -> list[Card]:
+    """The cards of all files of a kind, `teachers` or `scores`."""
+    own = folder(kind)
+    place = own if own.is_dir() else paths.given(kind)
+    return _cards(place, _stamp(place))
 
 
 def write_card(target: Path, dataset: str, description: dict, about: dict[str, Any]) -> None:

@@ -4,7 +4,10 @@ import math
 
 import pytest
 
-from kdlib.analysis.costs import Cost, break_even, cost, work
+from kdlib.analysis.costs import Cost, break_even, cost, spent, work
+from kdlib.analysis.tell import costs as tell
+from kdlib.experiments import shipped, study
+from kdlib.experiments.groups import STUDIES
 
 DIGITS = (10, 1, 8)
 ROW = {
@@ -50,3 +53,13 @@ def test_a_price_comes_in_after_as_many_students_as_it_takes() -> None:
     method = Cost(300, 900, 400, 100)
     there = break_even(method, plain)
     assert method.total(there) == pytest.approx(plain.total(there))
+
+
+def test_what_the_project_has_cost_counts_every_training_once() -> None:
+    found = spent().set_index("what")
+    rows = sum(len(study.committed(name)) for name in STUDIES)
+    assert found.rows.drop(["teachers", "scores"]).sum() == rows
+    assert found.rows["teachers"] == len(shipped.cards("teachers"))
+    assert 0 < found.rows["scores"] < len(shipped.cards("scores")), "several tables come from one training"
+    assert (found.hours > 0).all()
+    assert tell.spent(spent()).splitlines()[-1].startswith("| **all of it** | ")

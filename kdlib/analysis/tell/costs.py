@@ -138,6 +138,14 @@ def seconds(rows: pd.DataFrame) -> str:
     return f"{SEEN}{len(rows)} rows, {int(rows.suspended.sum())} of them left out:\n\n{as_table(head, said)}"
 
 
+def spent(found: pd.DataFrame) -> str:
+    """What the committed rows have cost: columns what, rows, hours (of one process)."""
+    rows = [[row.what, f"{row.rows}", f"{row.hours:.1f}"] for row in found.itertuples(index=False)]
+    total = ["**all of it**", f"{found.rows.sum()}", f"{found.hours.sum():.1f}"]
+    said = "The rows, teachers and scores that come with the course, by the clock of one process on a core (suspended or not):"
+    return f"{said}\n\n{as_table(['what', 'trainings', 'hours'], [*rows, total])}"
+
+
 def beside(paper: pd.DataFrame, gain: Interval | None) -> str:
     """What KD on all data adds: the paper's prints (columns name, none, kd, gain; NaN where none) and ours, if any."""
     rows = [
