@@ -99,8 +99,7 @@ def _train(runs: Sequence[Run], store: Store, described: Sequence[dict]) -> list
             raise RuntimeError("its data or the code changed while it was trained; run it again")
         if r.keep_student:
             store.arrays("students", description, functools.partial(student_arrays, result))
-        side = teacher if needs_teacher(r) else None
-        row = _row(r, member, result, side, store, description["rules"])
+        row = _row(r, member, result, teacher, len(runs), store, description["rules"])
         rows.append(store.add_row(description, row, store.used | set(needed_artefacts(r))))
     resume.clear()  # only now that the rows are stored
     return rows
@@ -141,8 +140,14 @@ def _sampler(r: Run, keep: np.ndarray) -> Any:
 # -- rows
 
 
-def _row(r: Run, member: Member, t: Trained, teacher: TeacherSide | None, store: Store, rules: str) -> dict:
-    """The run's fields and what came out; accuracies in percent, `test_acc` of the last epoch, `test_acc_best` of the best."""
+def _row(
+    r: Run, member: Member, t: Trained, asked: TeacherSide | None, together: int, store: Store, rules: str
+) -> dict:
+    """The run's fields and what came out; accuracies in percent, `test_acc` of the last epoch, `test_acc_best` of the best.
+
+    asked: the teacher that some of the `together` runs side by side have asked.
+    """
+    teacher = asked if needs_teacher(r) else None
     finite = [a for a in t.test_acc if math.isfinite(a)]
     device = next(member.model.parameters()).device
     measured = {
@@ -155,7 +160,7 @@ def _row(r: Run, member: Member, t: Trained, teacher: TeacherSide | None, store:
         "test_acc_best": max(finite, default=None),
         "train_loss": None if t.diverged else t.loss[-1],
         "status": "diverged" if t.diverged else "ok",
-        **_costs(r, t, teacher, store),
+        **_costs(r, t, asked, together, store),
         "device": str(device),
         "version": __version__,
         "rules": rules,
@@ -163,24 +168,26 @@ def _row(r: Run, member: Member, t: Trained, teacher: TeacherSide | None, store:
     return {**dataclasses.asdict(r), **measured}
 
 
-def _costs(r: Run, t: Trained, teacher: TeacherSide | None, store: Store) -> dict[str, float]:
+def _costs(r: Run, t: Trained, asked: TeacherSide | None, together: int, store: Store) -> dict[str, float]:
     """Wall time (s) and image steps of the student, of its teacher's training, of scoring, and of new cached logits.
 
-    What other runs share (teacher, scores) is stated in full in each row; only the cache's cost is that of this call.
+    What other runs share (teacher, scores) is stated in full in each row; the cache's cost is that of this call, and the
+    runs of the call have equal parts of its seconds.
     """
+    teacher = asked if needs_teacher(r) else None
     own_teacher = teacher is not None and scorer_of(r).of == "teacher"  # its cost stands in the teacher's columns
     scoring = (0.0, 0) if own_teacher else cost_of_scores(r, store)
-    cached = (teacher.logits.seconds, teacher.logits.images) if teacher else (0.0, 0)
+    waited = asked.logits.seconds / together if asked else 0.0
     return {
         "seconds": round(t.seconds, 3),
-        "student_seconds": round(max(t.seconds - cached[0], 0.0), 3),
+        "student_seconds": round(max(t.seconds - waited, 0.0), 3),
         "student_images": t.images,
         "teacher_seconds": round(teacher.seconds, 3) if teacher else 0.0,
         "teacher_images": teacher.images if teacher else 0,
         "score_seconds": round(scoring[0], 3),
         "score_images": scoring[1],
-        "cache_seconds": round(cached[0], 3),
-        "cache_images": cached[1],
+        "cache_seconds": round(waited, 3) if teacher else 0.0,
+        "cache_images": teacher.logits.images if teacher else 0,
     }
 
 

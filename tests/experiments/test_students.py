@@ -17,6 +17,7 @@ from kdlib.experiments.run import (
     load_student,
     load_teacher,
     student_of,
+    train_together,
     workshop,
 )
 from kdlib.training.evaluate import accuracy, predict
@@ -121,5 +122,10 @@ def test_costs_stand_in_columns_of_their_own(tmp_path: Path) -> None:
         assert row["score_images"] == 2 * 2 * 1347
         assert row["student_seconds"] + row["cache_seconds"] == pytest.approx(row["seconds"], abs=0.01)
     assert rows[0]["cache_images"] >= 269 > 0
+    both = [Run(**SHORT, loss=loss, seed=9) for loss in ("kd", "cross_entropy")]
+    taught, plain = train_together(both, Store(tmp_path), [describe(r) for r in both])
+    assert taught["seconds"] == plain["seconds"] and taught["student_seconds"] == plain["student_seconds"] > 0
+    assert taught["student_seconds"] + taught["cache_seconds"] == pytest.approx(taught["seconds"], abs=0.01)
+    assert taught["cache_images"] > 0 == plain["cache_images"] == plain["cache_seconds"]
     alone = run(Run(**SHORT, loss="cross_entropy"), Store(tmp_path))
     assert alone["teacher_images"] == alone["score_images"] == alone["cache_images"] == 0
