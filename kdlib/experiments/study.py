@@ -15,7 +15,7 @@ from typing import Any
 
 from kdlib.experiments import score_tables
 from kdlib.experiments.config import PRESETS, Run, fields_of
-from kdlib.experiments.fingerprint import in_effect, needs_teacher, scored_runs, teacher_runs
+from kdlib.experiments.fingerprint import describe, in_effect, needs_teacher, scored_runs, teacher_runs
 from kdlib.experiments.grid import export_rows, sweep_runs
 from kdlib.experiments.groups import STUDIES
 from kdlib.experiments.run import workshop
@@ -67,8 +67,12 @@ def missing(name: str) -> dict[Run, str]:
 def carry_out(name: str, store: Store, *, workers: int = 1, at_most: int | None = None) -> int:
     """Train what is missing and write the file after each row; returns how many runs were trained.
 
-    SweepError at the end if runs failed; all others are in the file.
+    Rows that the store holds, as those that another study shares, are only written. SweepError at the end if runs failed;
+    all others are in the file.
     """
+    for r in missing(name):
+        if (row := store.row(describe(r))) is not None:
+            add(name, r, row)
     waiting = list(missing(name))[:at_most]
     if waiting:
         shown = ("student", "teacher", "scorer", "fraction", "loss", "alpha", "tau", "seed")

@@ -16,6 +16,7 @@ from kdlib.analysis.statistics import gain_points, interval, tidy
 from kdlib.experiments import study
 from kdlib.experiments.grid import load_rows
 from kdlib.experiments.groups import STUDIES
+from kdlib.experiments.run import run
 from kdlib.store.artefacts import Store
 
 
@@ -83,6 +84,17 @@ def test_a_study_goes_on_where_it_was_stopped(project: Path) -> None:
     assert first[0] in rows and len(rows) == 4 and not study.missing("smoke")
     assert study.carry_out("smoke", store) == 0
     assert study.status("smoke")[0]["done"] == 4
+
+
+def test_a_row_of_the_store_is_written_and_not_trained(project: Path) -> None:
+    """Studies share trainings: what one has made is in the store when the next one asks for it."""
+    store = Store(project / "store")
+    first, *_, last = study.runs_of("smoke")
+    rows = [run(r, store) for r in (last, first)]
+    assert study.carry_out("smoke", store, at_most=1) == 1
+    known = study.committed("smoke")
+    assert [known[study.identity(r)]["test_acc"] for r in (last, first)] == [row["test_acc"] for row in rows]
+    assert len(known) == 3 and study.carry_out("smoke", store) == 1
 
 
 def test_a_study_goes_on_in_another_precision(project: Path) -> None:
