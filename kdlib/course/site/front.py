@@ -56,7 +56,7 @@ def front() -> dict[str, Any]:
         "lead": LEAD,
         "figure": main_figure(found),
         "no_figure": NO_FIGURE,
-        "answer": front_page.random_or_medium(judged),
+        "answer": front_page.random_or_medium({_readable(name): verdicts for name, verdicts in judged.items()}),
         "tally": front_page.tally(judged),
         "decided": [_row(line, letters) for line in board],
         "studies": [(letter, _readable(name)) for name, letter in letters.items()],
