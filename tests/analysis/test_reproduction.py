@@ -291,7 +291,8 @@ def test_what_costs_too_much_is_not_trained() -> None:
     assert tell.cost(found, Cost(), 0.0).endswith("Nothing needs to be trained.")
     assert (
         tell.rows(found)
-        == f"0 of {len(found.runs)} runs of the figure have a row; {len(found.runs)} are not measured yet."
+        == f"0 of {len(found.runs)} runs of the figure have a row; {len(found.runs)} are not measured yet. "
+        "Students: mlp, 4 epochs; teachers: mlp."
     )
 
 
