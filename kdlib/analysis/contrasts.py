@@ -72,6 +72,19 @@ def of_study(rows: pd.DataFrame, first: str, second: str, alpha: float, *, own_t
     return of_tidy(tidy(taught), (first, second), alpha)[columns]
 
 
+def of_method(rows: pd.DataFrame, reshaped: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Medium samples with the class-wise reshape minus random ones: fraction, mean, half, n; may be empty.
+
+    rows: of a study with random samples; reshaped: of the same students on medium samples with several reshapes.
+    """
+    if rows.empty or reshaped.empty:
+        return pd.DataFrame(columns=["fraction", "mean", "half", "n"])
+    both = pd.concat([rows, reshaped[reshaped.reshape == "classwise_std"]], ignore_index=True)
+    table = tidy(both, dimensions=("reshape",))
+    named = table.assign(pruning=table.pruning.where(table.reshape == "none", "medium + reshape"))
+    return of_tidy(named, ("medium + reshape", "random"), alpha)
+
+
 def _taught(rows: pd.DataFrame) -> pd.DataFrame:
     chosen = self_distilled(rows)
     return chosen[chosen.loss == "kd"] if len(chosen) else chosen

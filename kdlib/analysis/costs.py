@@ -6,8 +6,7 @@ another network, or a forward pass alone, count by their floating-point operatio
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -87,21 +86,28 @@ def break_even(method: Cost, plain: Cost) -> float:
 def spent() -> pd.DataFrame:
     """What the rows, teachers and scores that come with the project have cost, in hours of one process.
 
-    Columns what, rows (trainings) and hours. Trainings that several tables of scores come from are counted once, and those
-    that are a teacher's stand there.
+    Columns what, rows (trainings) and hours. A training that several groups or tables of scores share is counted once.
     """
-    found = []
+    found = pd.DataFrame([*_rows(), *_shipped()])
+    return found.groupby("what", sort=False, as_index=False).agg(rows=("hours", "size"), hours=("hours", "sum"))
+
+
+def _rows() -> Iterator[dict[str, Any]]:
+    met = set()
     for name in STUDIES:
-        for line in study.status(name):
-            if line["done"]:
-                what = f"{line['group']} (study {name})"
-                found.append({"what": what, "rows": line["done"], "hours": line["student hours"]})
+        known = study.committed(name)
+        for r, group in study.runs_of(name).items():
+            row = known.get(study.identity(r))
+            if row and (key := (study.identity(r), row["precision"], row["test_acc"])) not in met:
+                met.add(key)
+                yield {"what": f"{group} (study {name})", "hours": study.hours(row)}
+
+
+def _shipped() -> Iterator[dict[str, Any]]:
+    met = list[dict]()
     for kind in ("teachers", "scores"):
-        once = {}
         for _, about in shipped.cards(kind):
             trained = about["description"].get("scored", about["description"])
-            if kind == "teachers" or trained["role"] != "teacher":
-                once[json.dumps([about["dataset"], trained], sort_keys=True)] = about["seconds"] / 3600
-        if once:
-            found.append({"what": kind, "rows": len(once), "hours": sum(once.values())})
-    return pd.DataFrame(found)
+            if trained not in met:
+                met.append(trained)
+                yield {"what": kind, "hours": about["seconds"] / 3600}

@@ -96,11 +96,12 @@ def status(name: str) -> list[dict[str, Any]]:
         row = known.get(identity(r))
         line["runs"] += 1
         line["done"] += row is not None
-        line["student hours"] += _hours(row)
+        line["student hours"] += hours(row)
     return [{**line, "student hours": round(line["student hours"], 2)} for line in found.values()]
 
 
-def _hours(row: Mapping[str, Any] | None) -> float:
+def hours(row: Mapping[str, Any] | None) -> float:
+    """What a row's student and the answers that it waited for took; 0 for no row."""
     return 0.0 if row is None else (row["student_seconds"] + row["cache_seconds"]) / 3600
 
 

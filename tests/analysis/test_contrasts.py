@@ -90,6 +90,14 @@ def test_the_rows_of_a_whole_study_give_its_own_difference(
     assert contrasts.of_study(rows, "medium", "random", 0.123, own_teacher=name == "laptop").empty
 
 
+def test_the_method_of_two_studies_is_compared_with_random_samples() -> None:
+    """The reshaped students stand in a study of their own, at one fraction below 1, and one at which nothing is random."""
+    found = contrasts.of_method(study_rows("windows"), study_rows("reshapes"), 0.9)
+    assert found.fraction.tolist() == [0.3, 0.7] and found["mean"].round(6).eq(2.0).all() and found.n.eq(3).all()
+    for rows, reshaped in ((pd.DataFrame(), study_rows("reshapes")), (study_rows("windows"), pd.DataFrame())):
+        assert contrasts.of_method(rows, reshaped, 0.9).empty
+
+
 @pytest.mark.parametrize("part", ["nothing", "random", "without KD"])
 def test_a_study_that_has_only_begun_gives_an_empty_table(part: str) -> None:
     rows = study_rows()
