@@ -62,16 +62,23 @@ def live(setting: Setting, workers: int = 1, store: Store | None = None) -> dict
 
 
 def committed() -> dict[str, dict[str, pd.DataFrame]]:
-    """The studies in data/results on data that the claims speak of: name -> claim -> its rows, or its table of records."""
+    """The studies in data/results on data that the claims speak of: name -> claim -> its rows, or its table of records.
+
+    Studies of the same students on the same data are told apart by the names of their files.
+    """
     known = {name for claim in claims.specifications().values() for name in claim.datasets}
-    found: dict[str, dict[str, pd.DataFrame]] = {}
-    for _, rows in studies.measured(studies.files()):
-        first = rows.iloc[0]
-        name = f"{first.dataset}, {first.student}, {first.epochs} epochs"
-        if first.dataset in known and not studies.former(rows):
-            name += f" ({len(found) + 1})" if name in found else ""
-            found[name] = {**dict.fromkeys(claims.CLAIMS, rows), **claims.recorded(rows)}
-    return found
+    found: dict[str, list[tuple[str, pd.DataFrame]]] = {}
+    for file in studies.files():
+        for k, (_, rows) in enumerate(studies.measured([file])):
+            first = rows.iloc[0]
+            if first.dataset in known and not studies.former(rows):
+                own = file.stem.removeprefix(f"{first.dataset}_") + (f" ({k + 1})" if k else "")
+                found.setdefault(f"{first.dataset}, {first.student}, {first.epochs} epochs", []).append((own, rows))
+    return {
+        f"{name}, {own}" if len(several) > 1 else name: {**dict.fromkeys(claims.CLAIMS, rows), **claims.recorded(rows)}
+        for name, several in found.items()
+        for own, rows in several
+    }
 
 
 def left_out() -> dict[str, tuple[int, str]]:

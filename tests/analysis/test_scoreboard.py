@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +61,21 @@ def test_committed_studies_have_rows_for_every_claim() -> None:
     found = scoreboard.committed()
     assert found and all(set(claims.CLAIMS) <= set(rows) for rows in found.values())
     assert all(len(rows["D1"]) and rows["D1"].dataset.nunique() == 1 for rows in found.values())
+
+
+def test_studies_of_the_same_students_are_told_apart_by_their_files(tmp_path: Any, monkeypatch: Any) -> None:
+    row = {"dataset": "cifar100", "student": "resnet8", "epochs": 30, "lr": 0.1, "rules": "", "test_acc": 50.0}
+    for name, rates in (("windows", (0.1, 0.2)), ("reshapes", (0.1,)), ("study", (0.1,))):
+        students = [{**row, "lr": lr} | ({"student": "resnet20"} if name == "study" else {}) for lr in rates]
+        (tmp_path / f"cifar100_{name}.jsonl").write_text("\n".join(json.dumps(one) for one in students))
+    monkeypatch.setattr(scoreboard.studies, "files", lambda: sorted(tmp_path.glob("*.jsonl")))
+    same = "cifar100, resnet8, 30 epochs"
+    assert set(scoreboard.committed()) == {
+        f"{same}, windows",
+        f"{same}, windows (2)",
+        f"{same}, reshapes",
+        "cifar100, resnet20, 30 epochs",
+    }
 
 
 @pytest.mark.parametrize(
