@@ -36,7 +36,7 @@ def claims_command(args: list[str]) -> int:
     """`python -m kdlib claims`."""
     flags = parse(ClaimsOptions, args, "claims")
     if flags.measure:
-        return _measure(flags.measure)
+        return _measure(flags)
     with usage():
         if flags.why:
             choose("claim", flags.why, claims.CLAIMS)
@@ -58,12 +58,14 @@ def claims_command(args: list[str]) -> int:
     return 0
 
 
-def _measure(claim: str) -> int:
+def _measure(flags: ClaimsOptions) -> int:
     """Make the claim's table of records, one run after the other."""
     with usage():
-        choose("claim with a table of records", claim, MEASURED)
-    for done, wanted in measure(claim, Store()):
-        note(f"{done} of {wanted} runs are in {file_of(claim)}")
+        choose("claim with a table of records", flags.measure, MEASURED)
+    if flags.why or flags.dataset or flags.preset or flags.rows:
+        raise UsageError("--measure stands alone: it has the runs of a study and judges nothing")
+    for done, wanted in measure(flags.measure, Store()):
+        note(f"{done} of {wanted} runs are in {file_of(flags.measure)}")
     return 0
 
 

@@ -39,8 +39,9 @@ EXPERIMENT = "kdlib.experiments.run"
 SIDE_BY_SIDE = 24
 """Runs that train side by side, at most: on a CPU, 20 perceptrons take two thirds of the time for each that 8 take."""
 WORTH_PARTING = 8
-"""More runs than this become two jobs where there are few jobs, so that a second worker has something to do."""
-FEW_JOBS = 4
+"""More runs than this become two jobs at least where there are few groups."""
+FEW_GROUPS = 4
+"""Fewer groups of runs that can train side by side than this leave a second worker without work."""
 
 
 class SweepError(RuntimeError):
@@ -295,9 +296,10 @@ def plan(
     """Jobs for the executors: first the runs that need a teacher or signals nobody has met yet, then those that need
     nothing (they keep the other workers busy meanwhile), then the rest.
 
-    Runs that can train side by side (equal `module.batch_key`) become one job of `SIDE_BY_SIDE` at most. The
-    number of workers plays no part in it, so that a sweep has the same groups, and rows, on every executor. Groups
-    in `interrupted` (keys of rows) stay together as they were: only so can they go on from their checkpoint.
+    Runs that can train side by side (equal `module.batch_key`) become one job of `SIDE_BY_SIDE` at most, or two jobs where
+    there are few such groups. The number of workers plays no part in it, so that a sweep has the same groups, and rows, on
+    every executor. Groups in `interrupted` (keys of rows) stay together as they were: only so can they go on from their
+    checkpoint.
     """
     place_of = {key("rows", described[place]): place for place in runs}
     resumed = [[place_of[name] for name in group] for group in interrupted]
@@ -318,7 +320,7 @@ def plan(
         shape = shape_of(runs[place])
         groups.setdefault(("alone", place) if shape is None else shape, []).append(place)
     jobs = [_job(group, runs, described) for group in resumed]
-    least = 2 if len(groups) < FEW_JOBS else 1
+    least = 2 if len(groups) < FEW_GROUPS else 1
     for group in groups.values():
         parts = max(math.ceil(len(group) / SIDE_BY_SIDE), min(least, math.ceil(len(group) / WORTH_PARTING)))
         size = math.ceil(len(group) / parts)  # of nearly equal size

@@ -49,8 +49,10 @@ def identity(r: Run) -> str:
 
 
 def committed(name: str) -> dict[str, dict]:
-    """The rows in the study's file by the identity of their run."""
+    """The rows in the study's file by the identity of their run; those that travel in an installed package, too."""
     file = results(name)
+    if not file.parent.is_dir():
+        file = paths.given("results") / f"{STUDIES[name][2]}.jsonl"
     lines = file.read_text().splitlines() if file.is_file() else []
     return {identity(Run(**fields_of(row))): row for row in map(json.loads, lines)}
 

@@ -71,6 +71,15 @@ def test_the_studies_have_the_runs(claim: str) -> None:
     assert {r.seed for r in runs} == {0, 1, 2} and {r.dataset for r in runs} == {"cifar100"}
 
 
-def test_other_claims_have_no_such_table(capsys: pytest.CaptureFixture) -> None:
-    assert main(["claims", "--measure", "D1"]) == 2
-    assert "D14" in capsys.readouterr().err
+def test_one_rate_of_noise_is_measured() -> None:
+    assert {r.label_noise for r in measurements.runs_of("D15")} == {0.2}
+
+
+@pytest.mark.parametrize(
+    ("args", "said"), [(["--measure", "D1"], "D14"), (["--measure", "M7", "--why", "M7"], "--measure stands alone")]
+)
+def test_a_wrong_call_ends_before_anything_is_trained(
+    args: list[str], said: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["claims", *args]) == 2
+    assert said in capsys.readouterr().err

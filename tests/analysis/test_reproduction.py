@@ -21,7 +21,7 @@ from kdlib.analysis.tell import reproduction as tell
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import needs_teacher
 from kdlib.experiments.run import check
-from kdlib.experiments.study import identity
+from kdlib.experiments.study import identity, runs_of
 from kdlib.store.artefacts import Store
 from kdlib.utils import paths
 
@@ -312,3 +312,11 @@ def test_the_template_names_the_networks_that_a_figure_trains(tmp_path: Path) ->
         if not needs_teacher(r)
     ]
     assert tell.networks(alone) == "Students: mlp, 4 epochs."
+
+
+@pytest.mark.parametrize("name", ["md-table1", "md-table3", "md-table4", "md-table11"])
+def test_the_template_takes_the_runs_of_the_studies(name: str) -> None:
+    """So that rows which a study has are drawn, and not trained again with other students."""
+    drawn = {identity(r) for r in FIGURES[name].runs(reproduction.setting("laptop"))}
+    studied = [r for study in ("windows", "reshapes", "features", "imbalance") for r in runs_of(study)]
+    assert len(drawn & {identity(r) for r in studied}) >= 9

@@ -129,7 +129,7 @@ def windows(s: Setting) -> list[Group]:
 def reshapes(s: Setting) -> list[Group]:
     """Ways to reshape logits, on medium samples."""
     grid = {"seed": s.few, "fraction": s.at(*FRACTIONS), "reshape": values("reshape", *RESHAPES)}
-    return [Group("MD Table 3", grid, {**s.pair(*MAIN), **KD, **window(MEDIUM)})]
+    return s.study("MD Table 3") or [Group("MD Table 3", grid, {**s.pair(*MAIN), **KD, **window(MEDIUM)})]
 
 
 def by_reshape(r: Run) -> Place | None:
@@ -141,7 +141,7 @@ def feature_distillation(s: Setting) -> list[Group]:
     """Prunings under a loss on features (PEFD)."""
     names = strategies(s, RANDOM, "herding", "forgetting", "el2n", "moderate", MEDIUM)
     grid = {"seed": s.few, "fraction": s.at(0.4, 0.7), "pruning": names}
-    return [
+    return s.study("MD Table 4") or [
         Group("MD Table 4", grid, {**s.pair(*MAIN), "loss": "kd", "alpha": 0.9, "feature_loss": "pefd", "beta": 25.0})
     ]
 
@@ -150,7 +150,8 @@ def imbalanced(s: Setting) -> list[Group]:
     """Reshaping on imbalanced data, with each class's own standard deviation and with the classes' mean."""
     options = values("reshape", "none", "classwise_std", "classwise_std_dataset_mean")
     grid = {"seed": s.few, "fraction": s.at(0.5, 1.0), "reshape": options}
-    return [Group("MD Table 11", grid, {**s.pair(*MAIN), **KD, "imbalance": 100.0 if s.preset == "paper" else 10.0})]
+    rate = {"imbalance": 100.0 if s.preset == "paper" else 10.0}
+    return s.study("MD Table 11") or [Group("MD Table 11", grid, {**s.pair(*MAIN), **KD, **rate})]
 
 
 def on_imagenet(s: Setting) -> list[Group]:
