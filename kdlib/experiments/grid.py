@@ -297,9 +297,8 @@ def plan(
     nothing (they keep the other workers busy meanwhile), then the rest.
 
     Runs that can train side by side (equal `module.batch_key`) become one job of `SIDE_BY_SIDE` at most, or two jobs where
-    there are few such groups. The number of workers plays no part in it, so that a sweep has the same groups, and rows, on
-    every executor. Groups in `interrupted` (keys of rows) stay together as they were: only so can they go on from their
-    checkpoint.
+    there are few such groups. The number of workers plays no part in it, so that every executor has the same groups, and
+    rows. Groups in `interrupted` (keys of rows) stay together as they were: so they can go on from their checkpoint.
     """
     place_of = {key("rows", described[place]): place for place in runs}
     resumed = [[place_of[name] for name in group] for group in interrupted]

@@ -18,6 +18,7 @@ from kdlib.experiments.grid import load_rows
 from kdlib.experiments.groups import STUDIES
 from kdlib.experiments.run import run
 from kdlib.store.artefacts import Store
+from kdlib.utils import paths
 
 
 @pytest.fixture
@@ -84,6 +85,12 @@ def test_a_study_goes_on_where_it_was_stopped(project: Path) -> None:
     assert first[0] in rows and len(rows) == 4 and not study.missing("smoke")
     assert study.carry_out("smoke", store) == 0
     assert study.status("smoke")[0]["done"] == 4
+
+
+def test_a_study_knows_the_rows_of_an_installed_package(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not study.committed("laptop")
+    monkeypatch.setattr(paths, "SHIPPED", Path(__file__).parents[2])
+    assert len(study.committed("laptop")) > 30
 
 
 def test_a_row_of_the_store_is_written_and_not_trained(project: Path) -> None:
