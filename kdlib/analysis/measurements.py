@@ -3,8 +3,8 @@
     measure("D14", store)      trains the students that are missing, measures them, and writes data/results/records/D14.csv
 
 To add a claim: a function from a run to its records, and an entry in `MEASURED`. The columns are those of
-`kdlib.analysis.claims.RECORDS`, with the dataset, and `run`, which tells a training from others, so that a table that was
-begun is gone on with.
+`kdlib.analysis.claims.RECORDS`, with data, networks and epochs, and `run`, which tells a training from others, so that a table
+that was begun is gone on with.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdlib.analysis.claims.records import GROUPS, class_relations, relation_similarity
+from kdlib.analysis.claims.records import GROUPS, OF_STUDY, class_relations, relation_similarity
 from kdlib.analysis.noise import wrong_among_kept
 from kdlib.analysis.reproduction import boundaries
 from kdlib.experiments import study
@@ -109,7 +109,7 @@ def measure(claim: str, store: Store) -> Iterator[tuple[int, int]]:
     for r in runs:
         key = hashlib.sha256(study.identity(r).encode()).hexdigest()[:12]
         if key not in set(table["run"]):
-            about = {"dataset": r.dataset, "seed": r.seed, "teacher_seed": r.teacher_seed, "run": key}
+            about = {name: getattr(r, name) for name in (*OF_STUDY, "seed", "teacher_seed")} | {"run": key}
             new = pd.DataFrame([{**about, **record} for record in taken(r, store)])
             table = new if table.empty else pd.concat([table, new], ignore_index=True)
             file.parent.mkdir(parents=True, exist_ok=True)

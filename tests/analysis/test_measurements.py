@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kdlib.analysis import claims, measurements
 from kdlib.experiments.config import PRESETS, Run
 from kdlib.experiments.groups import PRUNINGS
 from kdlib.store.artefacts import Store
+from kdlib.utils import paths
 
 SHORT = {**PRESETS["smoke"].fixed, "epochs": 2}
 WINDOWS = ("easy", "medium", "hard")
@@ -69,6 +71,15 @@ def test_the_gap_is_between_teacher_and_student(project: Path) -> None:
 def test_the_studies_have_the_runs(claim: str) -> None:
     runs = measurements.runs_of(claim)
     assert {r.seed for r in runs} == {0, 1, 2} and {r.dataset for r in runs} == {"cifar100"}
+
+
+def test_a_table_counts_for_the_students_that_were_measured(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    list(measurements.measure("M7", Store()))
+    monkeypatch.setattr(paths, "given", lambda name: project)
+    rows = pd.DataFrame([asdict(r) for r in measurements.runs_of("M7")])
+    assert len(claims.recorded(rows)["M7"]) == 3 * len(rows)
+    for other in ({"epochs": 60}, {"student": "resnet20"}, {"dataset": "cifar100"}):
+        assert claims.recorded(rows.assign(**other)) == {}
 
 
 def test_one_rate_of_noise_is_measured() -> None:

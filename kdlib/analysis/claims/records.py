@@ -25,6 +25,12 @@ from kdlib.theory.counterexamples import Counterexample, known_counterexample, s
 from kdlib.utils import paths
 
 GROUPS = ("easy", "medium", "hard")
+OF_STUDY = (
+    "dataset",
+    "student",
+    "teacher",
+    "epochs",
+)  # by which a table of records is told from that of other students
 
 COLUMNS: dict[str, dict[str, str]] = {
     "D14": {
@@ -181,12 +187,12 @@ def lacking(claim: str, rows: pd.DataFrame) -> Verdict | None:
 
 
 def recorded(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of data/results/records, by claim (`D14.csv`), as far as they are of the rows' dataset."""
-    dataset = str(rows.dataset.iloc[0]) if "dataset" in rows and len(rows) else ""
+    """The tables of data/results/records, by claim (`D14.csv`), as far as they are of the rows' data and students."""
     found = {}
     for claim in COLUMNS:
         file = paths.given("results") / "records" / f"{claim}.csv"
         if file.is_file():
             table = pd.read_csv(file)
-            found[claim] = table[table.dataset == dataset] if "dataset" in table else table
+            shared = [name for name in OF_STUDY if name in table and name in rows]
+            found[claim] = table[table[shared].isin({name: set(rows[name]) for name in shared}).all(axis=1)]
     return {claim: table for claim, table in found.items() if len(table)}
