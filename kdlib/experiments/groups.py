@@ -28,8 +28,8 @@ PRUNINGS: dict[str, Fields] = {
 NO_KD: Fields = {"loss": "cross_entropy"}
 MD_KD: Fields = {"loss": "kd", "alpha": 0.9}
 # Where the papers keep 30% of the data and more, a ResNet-20 is slow on a CPU: smaller students, and as many epochs as
-# the teacher's. MD's students have a larger teacher, DKDP's one of their own architecture; `large` has small f, too, so that
-# a curve over f is one of the same students.
+# the teacher's; so it is where each seed has a teacher of its own. MD's students have a larger teacher, DKDP's one of their
+# own architecture. `large` has small f, too, so that a curve over f is one of the same students.
 MD_STUDENT: Fields = {"student": "resnet8", "epochs": 30}
 DKDP_STUDENT: Fields = {**MD_STUDENT, "teacher": "resnet8"}
 # The losses that DKDP's Table 1 adds to KD.
@@ -166,9 +166,10 @@ def features() -> list[Group]:
 
 
 def noise() -> list[Group]:
-    """Wrong labels, drawn anew for each seed; the teacher is trained on them as well."""
-    rates, kept = values("label_noise", 0.2, 0.4), _prunings("random", "forgetting")
-    return [Group("Label noise", {**THREE, "rate": rates, "pruning": kept, "loss": kd(0.5, 1.0)}, {"fraction": 0.1})]
+    """Wrong labels, drawn anew for each seed; teacher and scored network are trained on them as well, hence small ones."""
+    rates, kept = values("label_noise", 0.2, 0.4), _prunings("forgetting", "random")
+    grid = {"rate": rates, **THREE, "pruning": kept, "loss": kd(0.5, 1.0)}
+    return [Group("Label noise", grid, {**DKDP_STUDENT, "fraction": 0.1})]
 
 
 def imbalance() -> list[Group]:
