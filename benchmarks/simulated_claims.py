@@ -192,7 +192,11 @@ SIMULATIONS: dict[str, Simulation] = {
         _accuracy(lambda r, size: size * _kd(r) * GAINS[r["scorer"]] * SHARES[r["fraction"]]),
         "the gains of Sec. 4.1 at f = 0.1, falling with f as in Table 1 (at f = 0.7 assumed)",
     ),
-    "D2": Simulation(_both(_grid(scorer=SCORERS, fraction=list(SHARES))), _accuracy(_opposite_gain), "the same gains"),
+    "D2": Simulation(
+        _both(_grid(scorer=SCORERS, fraction=list(SHARES))),
+        _accuracy(_opposite_gain),
+        "the same gains (at f = 0.7 assumed)",
+    ),
     "D3": Simulation(
         _both(_grid(scorer=SCORERS, fraction=(0.1, 0.3))),
         _accuracy(_lead),
@@ -209,12 +213,12 @@ SIMULATIONS: dict[str, Simulation] = {
     "D6": Simulation(
         _grid(scorer=["forgetting"], fraction=[0.1], loss=["kd"], alpha=(0.5, 1.0)),
         _accuracy(lambda r, size: size * 10 * (r["alpha"] == 1)),
-        "10 (the paper: more than 8)",
+        "10 (assumed: the paper says more than 8)",
     ),
     "D7": Simulation(
         _grid(scorer=["forgetting"], fraction=[0.7], loss=["kd"], alpha=(0.5, 1.0)),
         _accuracy(lambda r, size: size * 2.5 * (r["alpha"] == 0.5)),
-        "2.5 (the paper: more than 1)",
+        "2.5 (assumed: the paper says more than 1)",
     ),
     "D8": Simulation(
         _grid(scorer=["forgetting"], fraction=list(ALPHA_SLOPES), loss=["kd"], alpha=(0.5, 0.75, 1.0)),
@@ -304,8 +308,8 @@ SIMULATIONS: dict[str, Simulation] = {
     ),
     "M9": Simulation(
         [
-            {"scorer": "difficulty", "centre": 0.5, "fraction": 0.7, "reshape": "classwise_std", "loss": "kd", "alpha": 0.5},
-            {**FULL, "centre": 1.0, "reshape": "none", "loss": "kd", "alpha": 0.5},
+            {"scorer": "difficulty", "centre": 0.5, "fraction": 0.7, "reshape": "classwise_std", "loss": "kd", "alpha": 0.9},
+            {**FULL, "centre": 1.0, "reshape": "none", "loss": "kd", "alpha": 0.9},
         ],
         {
             "test_acc": lambda r, size: 70 + size * (r["fraction"] < 1),

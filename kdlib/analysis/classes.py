@@ -76,7 +76,7 @@ def tree(relations: NDArray) -> NDArray:
     The distance of two classes is the largest relation of any pair minus theirs.
     """
     near = pairs(relations)
-    return linkage(squareform(near.max() - near), "average")
+    return linkage(near.max() - near, "average")
 
 
 class Agreement(NamedTuple):

@@ -106,7 +106,6 @@ def predict(measured: Measured, plan: Plan, cluster: Cluster) -> Cost:
     worst case. Scoring is one forward pass of the teacher over all images, needed if a teacher ranks them.
     """
     rates = image_rates(measured, plan, cluster)
-    bound = min(rates, key=rates.__getitem__)
     trained = round(plan.fraction * plan.images) * plan.epochs
     evaluated = VAL_IMAGES * plan.epochs
     forward = min(measured.eval_rate * cluster.gpus, rates["decoding"], rates["reading"])
@@ -118,7 +117,7 @@ def predict(measured: Measured, plan: Plan, cluster: Cluster) -> Cost:
         scoring_gpu_hours=scoring * cluster.gpus,
         memory=memory(measured, plan, cluster),
         read=(trained + evaluated) * plan.bytes_per_image,
-        bound=bound,
+        bound=_slowest(rates),
     )
 
 
@@ -139,6 +138,12 @@ def _combined(rates: dict[str, float]) -> float:
     """Compute and gradients take turns; loading goes on beside them."""
     stepping = 1 / (1 / rates["compute"] + 1 / rates["gradients"])
     return min(stepping, rates["decoding"], rates["reading"])
+
+
+def _slowest(rates: dict[str, float]) -> str:
+    """What the devices wait for: decoding, reading, or the slower of the two that take turns."""
+    loading = min(("decoding", "reading"), key=rates.__getitem__)
+    return loading if rates[loading] <= _combined(rates) else min(("compute", "gradients"), key=rates.__getitem__)
 
 
 def memory(measured: Measured, plan: Plan, cluster: Cluster) -> float:

@@ -44,6 +44,11 @@ def test_the_tree_joins_the_groups_first() -> None:
     assert len({(group, cluster) for group, cluster in zip(GROUPS, found, strict=True)}) == 3
 
 
+def test_the_tree_begins_with_the_most_related_pair_and_ends_with_the_largest_mean_distance() -> None:
+    relations = np.array([[0.0, 0.6, 0.1], [0.4, 0.0, 0.2], [0.1, 0.4, 0.0]])  # pairs: 0.5, 0.1, 0.3
+    np.testing.assert_allclose(classes.tree(relations), [[0, 1, 0.0, 2], [2, 3, 0.3, 3]])
+
+
 def test_agreement_is_found_where_it_is() -> None:
     first, second = (classes.class_relations(*grouped(seed=s)) for s in (0, 1))
     found = classes.agreement(first, second, np.random.default_rng(0), permutations=500)

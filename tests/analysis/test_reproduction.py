@@ -178,7 +178,7 @@ def test_tables_whose_body_was_lost_say_so_and_find_a_place_once_they_are_writte
         assert len(set(places)) == len(rows) and {p and p[:2] for p in places} <= set(_lines(name, "cifar100"))
     drawn = made_up(FIGURES["dkdp-fig6"], SMOKE, Store(tmp_path)).drawn()
     text = tell.compared(drawn, reported())
-    assert "holds no numbers for this figure" in text and "judged as D6 and D7 in lesson 16" in text
+    assert "holds no numbers for this figure" in text and "judged as D6, D7 and D8 in lesson 16" in text
     assert "samples that forgetting keeps" in tell.about(FIGURES["dkdp-fig6"], SMOKE)
 
 

@@ -73,6 +73,15 @@ def test_the_slowest_part_decides() -> None:
     assert image_rates(FAST, PLAN, thin)["gradients"] == pytest.approx(256 / (2 * 63 / 64 * 4 * 25e6 / 1e6))
 
 
+def test_loading_waits_for_compute_and_gradients_together() -> None:
+    """They take turns: 1 / (1/6000 + 1/7000) = 3231 images a second, which decoding at 4000 does not hold up."""
+    ring = 2 * 7 / 8 * 4 * DEVICE.student_values
+    machine = Cluster(8, cores=5, link=7000 * ring / 256, read=1e15)
+    rates = image_rates(DEVICE, PLAN, machine)
+    assert rates["decoding"] == 4000 and rates["compute"] == 6000 and rates["gradients"] == pytest.approx(7000)
+    assert predict(DEVICE, PLAN, machine).bound == "compute"
+
+
 def test_more_devices_take_less_time_and_memory_but_no_fewer_hours_in_all() -> None:
     costs = [predict(FAST, PLAN, Cluster(gpus, cores=64, read=1e15)) for gpus in (1, 8, 64)]
     hours, in_all, memory = ([getattr(c, name) for c in costs] for name in ("hours", "gpu_hours", "memory"))

@@ -193,8 +193,10 @@ def effects(panels: Mapping[str, pd.DataFrame], ylabel: str = "gain of KD (point
         axis.axhline(0, color=GREY, ls="--", lw=1.2)
         axis.set_title(title, fontsize=9)
         places = found["where"] if "where" in found else pd.Series("", found.index)
-        for name, where in dict.fromkeys(zip(found.pruning, places, strict=True)):
+        series = list(dict.fromkeys(zip(found.pruning, places, strict=True)))
+        for k, (name, where) in enumerate(series):
             line = found[(found.pruning == name) & (places == where)].sort_values("fraction")
+            line = line.assign(fraction=line.fraction * apart(k, len(series), everything.fraction))
             label = f"{named(name)}{f' ({where})' if where else f' ({seeds_note(line)})' if line.n.any() else ''}"
             inside = "white" if "Table" in where else colour(name)
             look: dict[str, Any] = {"color": colour(name), "lw": 1.4, "label": label, "markerfacecolor": inside}
@@ -254,7 +256,7 @@ def predictions(image: NDArray, soft: Mapping[str, NDArray], classes: Sequence[s
         axis.barh(range(len(shown)), 100 * values[shown], color=[BLUE if c == label else GREY for c in shown])
         axis.set_yticks(range(len(shown)), [classes[c] for c in shown] if axis is axes[1] else [], fontsize=7)
         axis.invert_yaxis()
-        axis.set(xlim=(0, 100), xlabel="probability (%)")
+        axis.set(xlim=(0, 100), xlabel="soft prediction (%)")
         ends = axis.set_xticks([0, 50, 100], ["0", "50", "100"])
         ends[0].label1.set_horizontalalignment("left")  # away from the neighbouring panel's
         ends[-1].label1.set_horizontalalignment("right")

@@ -10,17 +10,16 @@ import io
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from PIL import Image
 
 from kdlib.analysis.plots.alt import describe
+from kdlib.analysis.plots.style import in_few_colours
 
 
 def small_png(figure: Figure) -> bytes:
     """The figure as it appears in a notebook, at its own dpi, cropped to its content, in 256 colours."""
-    full, small = io.BytesIO(), io.BytesIO()
+    full = io.BytesIO()
     figure.savefig(full, format="png", dpi=figure.dpi, bbox_inches="tight")
-    Image.open(full).convert("RGB").quantize(256).save(small, format="png", optimize=True)
-    return small.getvalue()
+    return in_few_colours(full)
 
 
 def described_png(figure: Figure) -> tuple[bytes, dict[str, str]]:

@@ -64,7 +64,7 @@ def who_learns(gap: pd.DataFrame, taught: pd.DataFrame) -> Figure:
     bar = {"label": "accuracy on unseen samples (%)"}
     sns.heatmap(wide, ax=right, annot=True, fmt=".1f", cmap="cividis", annot_kws={"size": 8}, cbar_kws=bar)
     right.set(xlabel="group of training samples (name)", ylabel="student trained on")
-    right.set_title("trained on one window", fontsize=9)
+    right.set_title("trained on a part", fontsize=9)
     right.tick_params(axis="y", rotation=0)
     right.grid(False)
     return figure

@@ -60,11 +60,17 @@ def save(figure: Figure, name: str, folder: str | Path | None = None) -> Path:
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
     figure.savefig(png, format="png", dpi=150)
-    small = io.BytesIO()
-    Image.open(png).convert("RGB").quantize(256).save(small, format="png", optimize=True)
-    for suffix, buffer in ((".svg", svg), (".png", small)):
-        write_whole(folder / f"{name}{suffix}", buffer.getvalue())
+    write_whole(folder / f"{name}.svg", svg.getvalue())
+    write_whole(folder / f"{name}.png", in_few_colours(png))
     return folder / f"{name}.svg"
+
+
+def in_few_colours(png: io.BytesIO) -> bytes:
+    """A PNG in 256 colours. They are spread over all that occur: the commonest ones alone would leave steps in a colour bar."""
+    small = io.BytesIO()
+    few = Image.open(png).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
+    few.save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def close(figure: Figure) -> None:

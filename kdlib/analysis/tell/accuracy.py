@@ -58,13 +58,13 @@ def by_hand(
     )
 
 
-def one_answer(soft: Mapping[str, NDArray], label: int, classes: Sequence[str]) -> str:
-    """The likeliest class of each network for one sample: name -> probabilities (K,)."""
+def one_answer(soft: Mapping[str, NDArray], label: int, classes: Sequence[str], tau: float) -> str:
+    """The likeliest class of each network for one sample: name -> probabilities (K,) at temperature tau."""
     firsts = {name: int(p.argmax()) for name, p in soft.items()}
     said = listed([f"the {name} {classes[k]} ({soft[name][k]:.0%})" for name, k in firsts.items()])
     return (
-        f"{SEEN}The marked bar is the label, {classes[label]}. The likeliest class of this sample is for {said}. One sample "
-        "proves nothing, so look at all."
+        f"{SEEN}The marked bar is the label, {classes[label]}. At $\\tau$ = {tau:g} the likeliest class of this "
+        f"sample is for {said}. One sample proves nothing, so look at all."
     )
 
 
@@ -196,7 +196,8 @@ def recorded_otherwise(lead: pd.DataFrame) -> str:
     if not said:
         return ""
     return (
-        "**Which training is scored matters, too.** DeepCore, like the study above, counts forgetting events in a training "
-        "without augmentation. A control counts them in one with the students' own augmentation, in which some samples are "
-        f"never right and so count no event. Forgetting minus random in points, given these scores: {'; '.join(said)}."
+        "**Does it matter which training is scored?** DeepCore, and the study's own recipe, count forgetting events in a "
+        "training without augmentation. A control counts them in one with the students' own augmentation, in which some "
+        "samples are never right and so count no event. Forgetting minus random in points, given these scores: "
+        f"{'; '.join(said)}."
     )

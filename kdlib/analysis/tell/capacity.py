@@ -71,7 +71,7 @@ def slopes(found: pd.DataFrame, by: str, shown: Callable[[Any], str], count: int
     """What ten times the teacher's parameters change in the student, at each value of `by` (columns by, mean, half, n)."""
     unit = "points for ten times the parameters"
     lines = [
-        f"- {_of_teachers(change(f'{shown(row[by])}: accuracy', _interval(row), unit), _interval(row))}"
+        f"- {of_teachers(change(f'{shown(row[by])}: accuracy', _interval(row), unit), _interval(row))}"
         for row in found.to_dict("records")
     ]
     given = f"with {count} teachers of each size" if count > 1 else "given one teacher of each size"
@@ -82,7 +82,7 @@ def _interval(row: Mapping[str, Any]) -> Interval:
     return Interval(float(row["mean"]), float(row["half"]), int(row["n"]))
 
 
-def _of_teachers(text: str, found: Interval) -> str:
+def of_teachers(text: str, found: Interval) -> str:
     """`text` with `n = 10` spelt out: 10 students of 5 teachers."""
     return text.replace(f"n = {found.n}", f"{found.n} students of {found.n // STUDENTS} teachers")
 
@@ -99,7 +99,7 @@ def against_own(found: pd.DataFrame, student: str, sizes: Mapping[str, int]) -> 
     table = as_table(
         ["teacher", "f", f"minus teacher {student} (points)", "reading"],
         [
-            [r["teacher"], f"{r['fraction']:.0%}", _of_teachers(number(found), found), direction(found)]
+            [r["teacher"], f"{r['fraction']:.0%}", of_teachers(number(found), found), direction(found)]
             for r, found in ((row, _interval(row)) for row in rows)
         ],
     )
@@ -113,7 +113,7 @@ def again(found: pd.DataFrame, first: str, second: str) -> str:
     """The two kinds of teachers of the first section, now several of each: columns fraction, mean, half, n; first - second."""
     lines = [
         f"- f = {row['fraction']:.0%}: "
-        + _of_teachers(comparison(f"the student of {first}", f"that of {second}", _interval(row)), _interval(row))
+        + of_teachers(comparison(f"the student of {first}", f"that of {second}", _interval(row)), _interval(row))
         for row in found.to_dict("records")
     ]
     return "\n\n**Section 1 again**, with several teachers of each kind:\n\n" + "\n".join(lines)
@@ -121,7 +121,7 @@ def again(found: pd.DataFrame, first: str, second: str) -> str:
 
 def effects(found: Mapping[str, Interval]) -> str:
     """One sentence for each effect on several students of each teacher: name -> interval in points."""
-    lines = [f"- {_of_teachers(_effect(name, value), value)}" for name, value in found.items()]
+    lines = [f"- {of_teachers(_effect(name, value), value)}" for name, value in found.items()]
     return f"{SEEN}Changes of accuracy:\n\n" + "\n".join(lines)
 
 
@@ -164,7 +164,7 @@ def worth(found: Mapping[str, pd.DataFrame]) -> str:
         for row in table.to_dict("records")
     ]
     n = int(next(iter(found.values())).n.iloc[0])
-    text = f"{SEEN}Differences between students of equal seed, n = {n}, each with a teacher of its own:\n\n"
+    text = f"{SEEN}Differences between students of equal seed, n = {n}; no two seeds share a teacher:\n\n"
     return text + as_table(["comparison", "f", "difference (points)", "reading"], rows)
 
 
@@ -192,7 +192,7 @@ def in_study(found: pd.DataFrame) -> str:
     """What the CIFAR-100 study has of students by teacher: the table of `kdlib.analysis.effects.by_teacher`."""
     if found.empty:
         return "\n\nStudents by teacher are not measured yet on CIFAR-100: the figure is empty."
-    kinds = list(dict.fromkeys(found.teacher))
-    students = f"{found.student.iloc[0]}, f = {listed([f'{f:.0%}' for f in sorted(set(found.fraction))])}"
+    at = {kind: sorted(set(part.fraction)) for kind, part in found.groupby("teacher", sort=False)}
+    kinds = [f"{kind} (f = {listed([f'{f:.0%}' for f in fractions])})" for kind, fractions in at.items()]
     lone = " With one kind of teacher there is nothing to compare yet." if len(kinds) == 1 else ""
-    return f"\n\nOur students ({students}) were taught by {listed(kinds)}.{lone}"
+    return f"\n\nOur students ({found.student.iloc[0]}) were taught by {listed(kinds)}.{lone}"

@@ -142,7 +142,10 @@ def spent(found: pd.DataFrame) -> str:
     """What the committed rows have cost: columns what, rows, hours (of one process)."""
     rows = [[row.what, f"{row.rows}", f"{row.hours:.1f}"] for row in found.itertuples(index=False)]
     total = ["**all of it**", f"{found.rows.sum()}", f"{found.hours.sum():.1f}"]
-    said = "The rows, teachers and scores that come with the course, by the clock of one process on a core (suspended or not):"
+    said = (
+        "The rows of the studies, their teachers and scores (neither former rows nor those of ImageNet), by the clock of one "
+        "process on a core (suspended or not):"
+    )
     return f"{said}\n\n{as_table(['what', 'trainings', 'hours'], [*rows, total])}"
 
 

@@ -91,8 +91,8 @@ def softness_alone(
             f"enough for it ({leads}). A lead of up to {most:.{digits}f}{unit} is not excluded."
         )
     return (
-        f"In {what}, {treatment} leads {baseline}, and also {listed(list(without))}, which are as soft on average but hold "
-        f"no relations: softness alone is not enough ({leads})."
+        f"In {what}, {treatment} leads {baseline}, and also {listed(list(without))}, which give the label the same "
+        f"probability on average but hold no relations: softness alone is not enough ({leads})."
     )
 
 
@@ -136,11 +136,13 @@ def tree(found: Mapping[str, Agreement], counts: Mapping[str, int]) -> str:
     return f"{SEEN}{ends}\n\n{table(header, rows)}{below}"
 
 
-def recovered(similarity: Mapping[str, ArrayLike]) -> str:
-    """The class relations' correlation with the teacher's for each kind of student, beside D14: kind -> (seeds,)."""
-    found = {kind: interval(values) for kind, values in similarity.items()}
-    said = listed([f"{kind} {number(value, 2)}" for kind, value in found.items()])
-    return f"Correlation of the class relations with the teacher's, at temperature one: {said}."
+def recovered(similarity: Mapping[str, Mapping[str, ArrayLike]]) -> str:
+    """The class relations' correlation with the teacher's, beside D14: data -> kind of student -> one for each seed."""
+    told = []
+    for data, kinds in similarity.items():
+        said = [f"{kind} {number(interval(values), 2)}" for kind, values in kinds.items()]
+        told.append(f"on {data} {listed(said)}")
+    return f"Correlation of the class relations with the teacher's, at temperature one: {'; '.join(told)}."
 
 
 def recalibrated(best: float, gap: Interval, samples: int) -> str:

@@ -211,10 +211,13 @@ def adaptive(paper: pd.DataFrame, ours: Mapping[float, Interval]) -> str:
         rows.append([f"second paper, {teacher} to {student}", *cells])
     rows.append(["ours, digits", *(number(ours[f], 2) for f in fractions)])
     shown = paper[paper.fraction.isin(fractions)]
+    equal = [f"{f:.0%}" for f in sorted(set(paper.fraction) - set(fractions))]
+    beside = f" (at {listed(equal)} both weights are equal)" if equal else ""
     mean, large = shown.difference, shown.difference.abs() > shown.spread
     below = (
-        f"Of the second paper's {len(mean)} differences {(mean < 0).sum()} are below 0, and {large.sum()} are larger than "
-        "their standard deviation (sd; made from the two that the paper prints, as if both accuracies were independent)."
+        f"Of the second paper's {len(mean)} differences at these f{beside} {(mean < 0).sum()} are below 0, and {large.sum()} "
+        "exceed their standard deviation in size (sd; made from the two that the paper prints, as if both accuracies were "
+        "independent)."
     )
     return f"{SEEN}{below} {_own_differences(ours)}\n\n{table(['pair', *(f'f = {f:.0%}' for f in fractions)], rows)}"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kdlib.analysis.effects import self_distilled
 from kdlib.analysis.names import named
 from kdlib.analysis.statistics import Interval, interval, intervals, points
-from kdlib.analysis.tell import FALLS, RISES, SEEN, SIDES, direction, level, listed, number, trend
+from kdlib.analysis.tell import FALLS, RISES, SEEN, SIDES, direction, enough_digits, level, listed, number, trend
 from kdlib.analysis.tell import table as as_table
 
 GROUPS = ("easy", "medium", "hard")
@@ -119,7 +119,7 @@ def reshaping(logits: NDArray, std: NDArray, kept: Mapping[str, NDArray], labels
         rows.append(
             [name, f"{ratios.mean():.2f}", f"{ratios.min():.2f} to {ratios.max():.2f}", f"{tau / ratios.mean():.1f}"]
         )
-    header = ["window", "mean factor on the logits", "smallest to largest", f"τ = {tau:g} acts as"]
+    header = ["window", "mean factor on the logits", "smallest to largest", f"teacher's τ = {tau:g} acts as"]
     return f"{SEEN}A factor above one sharpens the teacher's answer, one below softens it.\n\n" + as_table(header, rows)
 
 
@@ -146,7 +146,9 @@ def methods(found: pd.DataFrame) -> str:
 
 
 def _cell(found: Interval) -> str:
-    return f"**{found}**" if direction(found) in ("rises", "falls") else str(found)
+    digits = enough_digits(found)
+    text = f"{found.mean:+.{digits}f} ± {found.half:.{digits}f}" if digits > 1 else str(found)
+    return f"**{text}**" if direction(found) in (RISES, FALLS) else text
 
 
 def printed(found: pd.DataFrame) -> str:
@@ -187,17 +189,17 @@ def given(rows: pd.DataFrame) -> str:
 
 
 def shared_fractions(theirs: Sequence[float], mine: Sequence[float]) -> str:
-    """At which f the paper's panel and ours can be compared, or that they share none; nothing while we have no point."""
+    """At which f the panels of CIFAR-100 can be compared, or that they share none; nothing while we have no point."""
     paper, own = sorted(set(theirs)), sorted(set(mine))
     if not own:
         return ""
     both = [f"{f:.0%}" for f in own if f in paper]
     if both:
-        return f"Both panels have f = {listed(both)}."
+        return f"Both CIFAR-100 panels have f = {listed(both)}."
     points_at = "our point is" if len(own) == 1 else "our points are"
     return (
         f"**First of all, f differs:** the paper's tables begin at {paper[0]:.0%}, {points_at} at "
-        f"{listed([f'{f:.0%}' for f in own])}, so the two panels share no point."
+        f"{listed([f'{f:.0%}' for f in own])}, so the two CIFAR-100 panels share no point."
     )
 
 

@@ -142,7 +142,7 @@ def first_protocol(found: pd.DataFrame) -> str:
     wins, ties, losses = (worst.index[sign] for sign in (worst > 0, worst == 0, worst < 0))
     said = [f"random beats each scorer at f = {_percents(wins)}" if len(wins) else "random beats all scorers nowhere"]
     said += [f"is level with the best one at f = {_percents(ties)}"] if len(ties) else []
-    said += [f"loses to one at f = {_percents(losses)}"] if len(losses) else []
+    said += [f"loses to at least one at f = {_percents(losses)}"] if len(losses) else []
     signs = {"above": found["mean"] > found.half, "below": found["mean"] < -found.half}
     sure = [
         f"{way} it at {sign.sum()}" + (f" (f = {_percents(found.fraction[sign])})" if sign.any() else "")

@@ -57,8 +57,8 @@ def never_learned(shares: pd.DataFrame, fraction: float, base_rate: float, epoch
     said = [f"{percent(interval(at[rule]))} where it *{rule}*" for rule in at]
     apart = interval(at.iloc[:, 1] - at.iloc[:, 0])
     rest = (
-        " The second share is below 100% because the cut is made inside each class, and easy classes have fewer "
-        "never-learned samples than places."
+        " The second share is below 100% where fewer samples are never learned than there are places: in a whole run, or in "
+        "a class, since the cut is made inside each."
         if at.iloc[:, 1].mean() < 99.5
         else ""
     )

@@ -101,7 +101,7 @@ def test_a_gain_at_one_point_alone_is_no_largest_one() -> None:
 
 
 def test_one_answer_names_the_likeliest_class_of_each_network() -> None:
-    text = tell.one_answer({"teacher": np.array([0.6, 0.4]), "student": np.array([0.3, 0.7])}, 0, "ab")
+    text = tell.one_answer({"teacher": np.array([0.6, 0.4]), "student": np.array([0.3, 0.7])}, 0, "ab", 4.0)
     assert "the label, a." in text and "the teacher a (60%) and the student b (70%)." in text
 
 

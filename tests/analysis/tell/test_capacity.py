@@ -121,4 +121,4 @@ def test_a_study_says_what_it_lacks() -> None:
     found = pd.DataFrame({"student": "resnet14", "teacher": ["a", "b"], "fraction": [0.1, 0.3]})
     assert "empty" in tell.in_study(found.iloc[:0])
     assert "nothing to compare" in tell.in_study(found.iloc[:1])
-    assert tell.in_study(found).endswith("(resnet14, f = 10% and 30%) were taught by a and b.")
+    assert tell.in_study(found).endswith("(resnet14) were taught by a (f = 10%) and b (f = 30%).")

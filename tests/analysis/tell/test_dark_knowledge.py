@@ -62,10 +62,9 @@ def test_tree_counts_only_small_p() -> None:
     assert own.endswith("not independent: both sides come from the same outputs.")
 
 
-def test_recovered_gives_both_similarities() -> None:
-    assert "no KD +0.81 ± 0.02 (n = 5) and KD +0.91 ± 0.02 (n = 5)." in tell.recovered(
-        {"no KD": NEAR, "KD": NEAR + 0.1}
-    )
+def test_recovered_gives_both_similarities_on_each_data() -> None:
+    text = tell.recovered({"digits": {"no KD": NEAR, "KD": NEAR + 0.1}, "CIFAR-100": {"no KD": NEAR}})
+    assert "on digits no KD +0.81 ± 0.02 (n = 5) and KD +0.91 ± 0.02 (n = 5); on CIFAR-100 no KD +0.81" in text
 
 
 def test_recalibrated_follows_the_sign_of_the_gap() -> None:

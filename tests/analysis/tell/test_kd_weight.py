@@ -98,7 +98,7 @@ def test_adaptive_counts_the_paper_s_signs_and_ours() -> None:
     )
     text = tell.adaptive(paper, {0.4: Interval(1.0, 0.5, 5), 0.5: Interval(0.0, 0.5, 5)})
     assert (
-        "Of the second paper's 2 differences 1 are below 0, and 1 are larger" in text
+        "Of the second paper's 2 differences at these f 1 are below 0, and 1 exceed" in text
         and "leaves out zero, are above 0 at f = 40%." in text
     )
     assert "no interval leaves out zero" in tell.adaptive(

@@ -96,6 +96,11 @@ def test_methods_are_bold_where_detected() -> None:
     assert "| herding | **+3.0 ± 1.0** | +0.2 ± 1.0 |" in text and "| hard | **-3.0 ± 1.0** | +0.0 ± 1.0 |" in text
 
 
+def test_a_bold_interval_does_not_seem_to_end_at_zero() -> None:
+    close = pd.DataFrame({"pruning": ["medium"], "fraction": [0.3], "mean": [-3.24], "half": [3.16], "n": [5]})
+    assert "**-3.24 ± 3.16**" in tell.methods(close)
+
+
 def test_printed_counts_the_intervals() -> None:
     text = tell.printed(found("line", {"a": [3.0, 0.5], "b": [-3.0, 0.0]}))
     assert "above zero at 1 of them, below at 1" in text and "by -3.0 to +3.0 points, +0.1 on average over 4" in text
@@ -128,12 +133,12 @@ def test_ours_may_be_given_one_teacher() -> None:
 
 
 def test_shared_fractions_names_them_or_that_there_are_none() -> None:
-    assert "begin at 30%, our point is at 5%, so the two panels share no point" in tell.shared_fractions(
+    assert "begin at 30%, our point is at 5%, so the two CIFAR-100 panels share no point" in tell.shared_fractions(
         [0.7, 0.3], [0.05]
     )
     assert "our points are at 5% and 10%" in tell.shared_fractions([0.3], [0.1, 0.05])
     assert (
-        tell.shared_fractions([0.3, 0.7], [0.3, 0.1]) == "Both panels have f = 30%."
+        tell.shared_fractions([0.3, 0.7], [0.3, 0.1]) == "Both CIFAR-100 panels have f = 30%."
         and tell.shared_fractions([0.3], []) == ""
     )
 
