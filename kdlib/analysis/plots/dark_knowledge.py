@@ -79,7 +79,7 @@ def tree_and_confusions(tree: NDArray, counts: NDArray, classes: Sequence[str]) 
     drawn = dendrogram(
         tree, labels=list(classes), ax=left, color_threshold=0, above_threshold_color=BLUE, orientation="left"
     )
-    left.set(xlabel="distance (largest relation minus the pair's)", ylabel="class (label)")
+    left.set(xlabel="distance (difference of relations)", ylabel="class (label)")
     left.grid(False)
     left.tick_params(axis="y", labelsize=8)
     leaves = drawn["leaves"][::-1]  # from top to bottom, as the tree is drawn
