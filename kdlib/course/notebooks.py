@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from kdlib.utils.errors import choose
 from kdlib.utils.files import write_whole
+from kdlib.utils.pictures import in_few_colours
 from kdlib.utils.values import literal, split_commas
 
 if TYPE_CHECKING:  # nbformat is imported where it is used: the command line's help is to be quick
@@ -126,13 +125,8 @@ def _alternative_texts(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _small_png(encoded: str) -> str:
-    """A picture in 256 colours, which is a third of the bytes; one that has a palette already stays as it is."""
-    picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
-    if picture.mode == "P":
-        return encoded
-    small = io.BytesIO()
-    picture.convert("RGB").quantize(256).save(small, format="png", optimize=True)
-    return base64.b64encode(small.getvalue()).decode()
+    """A picture of a notebook in 256 colours."""
+    return base64.b64encode(in_few_colours(io.BytesIO(base64.b64decode(encoded)))).decode()
 
 
 def _number(cells: list[dict[str, Any]]) -> None:

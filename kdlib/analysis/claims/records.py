@@ -25,12 +25,8 @@ from kdlib.theory.counterexamples import Counterexample, known_counterexample, s
 from kdlib.utils import paths
 
 GROUPS = ("easy", "medium", "hard")
-OF_STUDY = (
-    "dataset",
-    "student",
-    "teacher",
-    "epochs",
-)  # by which a table of records is told from that of other students
+OF_STUDY = ("dataset", "student", "teacher", "epochs")
+"""Columns that tell a study's records from those of other students."""
 
 COLUMNS: dict[str, dict[str, str]] = {
     "D14": {

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from kdlib.analysis.plots.alt import describe
-from kdlib.analysis.plots.style import in_few_colours
+from kdlib.utils.pictures import in_few_colours
 
 
 def small_png(figure: Figure) -> bytes:

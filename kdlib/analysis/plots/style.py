@@ -9,10 +9,10 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.figure import Figure
-from PIL import Image
 
 from kdlib.utils import paths
 from kdlib.utils.files import write_whole
+from kdlib.utils.pictures import in_few_colours
 
 # Okabe-Ito: eight colours that stay apart for every kind of colour vision. One scorer, one colour, in the whole suite.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"]
@@ -63,14 +63,6 @@ def save(figure: Figure, name: str, folder: str | Path | None = None) -> Path:
     write_whole(folder / f"{name}.svg", svg.getvalue())
     write_whole(folder / f"{name}.png", in_few_colours(png))
     return folder / f"{name}.svg"
-
-
-def in_few_colours(png: io.BytesIO) -> bytes:
-    """A PNG in 256 colours. They are spread over all that occur: the commonest ones alone would leave steps in a colour bar."""
-    small = io.BytesIO()
-    few = Image.open(png).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
-    few.save(small, format="png", optimize=True)
-    return small.getvalue()
 
 
 def close(figure: Figure) -> None:
