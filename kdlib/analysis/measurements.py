@@ -56,7 +56,8 @@ def mislabelled(r: Run, store: Store) -> Records:
 
 def stability(r: Run, store: Store) -> Records:
     """M6: the spread of the last layer's gradient over the epochs, and what the student tells about the teacher."""
-    boundaries.follow_all([r], store)
+    if boundaries.followed(r, store) is None:
+        boundaries.follow_all([r], store, rows=True)  # the study needs these trainings, too
     seen = boundaries.followed(r, store)
     assert seen is not None, "it was stored a line above"
     spread, nats = np.std(seen["gradient"], ddof=1), float(seen["information"][0])

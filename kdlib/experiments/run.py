@@ -93,6 +93,20 @@ def _train(runs: Sequence[Run], store: Store, described: Sequence[dict]) -> list
     resume = StoredCheckpoint(store, {"runs": described}, aims=[("rows", one) for one in described])
     logits = teacher.logits if teacher else None
     trained = train_batched(members, data, student_recipe(first), teacher=logits, device=first.device, resume=resume)
+    rows = store_rows(runs, members, trained, teacher, store, described)
+    resume.clear()  # only now that the rows are stored
+    return rows
+
+
+def store_rows(
+    runs: Sequence[Run],
+    members: Sequence[Member],
+    trained: Sequence[Trained],
+    teacher: TeacherSide | None,
+    store: Store,
+    described: Sequence[dict],
+) -> list[dict]:
+    """Store the rows of runs that were trained side by side, and the students that are kept; the rows in their order."""
     rows = []
     for r, member, result, description in zip(runs, members, trained, described, strict=True):
         if describe(r) != description:
@@ -101,7 +115,6 @@ def _train(runs: Sequence[Run], store: Store, described: Sequence[dict]) -> list
             store.arrays("students", description, functools.partial(student_arrays, result))
         row = _row(r, member, result, teacher, len(runs), store, description["rules"])
         rows.append(store.add_row(description, row, store.used | set(needed_artefacts(r))))
-    resume.clear()  # only now that the rows are stored
     return rows
 
 

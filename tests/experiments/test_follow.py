@@ -1,5 +1,7 @@
 """`follow`: the trainings are those of `run`, and each is looked at after each epoch."""
 
+import time
+
 import pytest
 import torch
 
@@ -51,3 +53,15 @@ def test_follow_stores_no_student(tmp_path):
     assert store.row(describe(r)) is None
     run(r, store)
     assert store.row(describe(r)) is not None
+
+
+def test_follow_stores_rows_if_asked(tmp_path):
+    store, other = Store(tmp_path / "followed"), Store(tmp_path / "plain")
+    r = Run(**FIXED)
+    follow([r], lambda i, epoch, student: time.sleep(0.5), store, rows=True)
+    seen, plain = store.row(describe(r)), run(r, other)
+    costs = {name for name in plain if name.endswith("seconds")}
+    assert {**seen, **dict.fromkeys(costs)} == {**plain, **dict.fromkeys(costs)}
+    assert 0 < seen["student_seconds"] < 1.0  # two epochs, after each of which `look` takes half a second
+    with pytest.raises(ValueError, match="leave out kept, or rows"):
+        follow([r], lambda i, epoch, student: epoch, store, kept=[kept_samples(r, store)], rows=True)

@@ -84,14 +84,15 @@ def followed(r: Run, store: Store) -> Arrays | None:
     return store.arrays("followed", description, dict) if store.has("followed", description) else None
 
 
-def follow_all(runs: Sequence[Run], store: Store) -> dict[Run, dict[str, Any]]:
-    """Train the students of runs with one teacher, store what is seen meanwhile, and return their rows.
+def follow_all(runs: Sequence[Run], store: Store, *, rows: bool = False) -> dict[Run, dict[str, Any]]:
+    """Train the students of runs with one teacher, store what is seen meanwhile, and return their accuracies.
 
     Stored for each run: `gradient` (E,), the length of the last layer's gradient on the kept samples after each epoch;
     `features` (3, n, D) of the drawn samples after `THROUGH` of the epochs; `information` (1,), nats that the student's
-    class tells about the teacher's at the end; `test_acc` (1,) percent. ValueError if a training diverges.
+    class tells about the teacher's at the end; `test_acc` (1,) percent. `rows`: store the runs' rows as well.
+    ValueError if a training diverges.
     """
-    for r, epochs in zip(runs, follow(runs, _looking(runs, store), store), strict=True):
+    for r, epochs in zip(runs, follow(runs, _looking(runs, store), store, rows=rows), strict=True):
         store.arrays("followed", _description(r), partial(_gathered, r, epochs))
     return {r: row for r in runs if (row := followed_row(r, store)) is not None}
 
