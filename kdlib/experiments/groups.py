@@ -28,12 +28,13 @@ PRUNINGS: dict[str, Fields] = {
 NO_KD: Fields = {"loss": "cross_entropy"}
 MD_KD: Fields = {"loss": "kd", "alpha": 0.9}
 # Where the papers keep 30% of the data and more, a ResNet-20 is slow on a CPU: smaller students, and as many epochs as
-# the teacher's; so it is where each seed has a teacher of its own. MD's students have a larger teacher, DKDP's one of their
-# own architecture. `large` has small f, too, so that a curve over f is one of the same students.
+# the teacher's; so it is where each seed has a teacher of its own, and where a table has dozens of methods. MD's students
+# have a larger teacher, DKDP's one of their own architecture, and so have those with a teacher for each seed. `large` has
+# small f, too, so that a curve over f is one of the same students.
 MD_STUDENT: Fields = {"student": "resnet8", "epochs": 30}
 DKDP_STUDENT: Fields = {**MD_STUDENT, "teacher": "resnet8"}
-# The losses that DKDP's Table 1 adds to KD.
-TABLE_1 = ("fitnets", "ab", "at", "ft", "fsp", "nst", "pkt", "rkd", "sp", "vid")
+# The losses that DKDP's Table 1 adds to KD, its best one first.
+TABLE_1 = ("vid", "fitnets", "ab", "at", "ft", "fsp", "nst", "pkt", "rkd", "sp")
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,31 @@ def _capacity_and_weights() -> list[Group]:
 
 
 def losses() -> list[Group]:
-    """The twelve losses of DKDP's Table 1, those on features with weight 1 and with the weight of the public code."""
+    """The twelve losses of DKDP's Table 1, those on features with weight 1 and with the weight of the public code.
+
+    One fraction after the other, and all seeds of a loss before the next one.
+    """
     added = [
         {"alpha": 1.0, "feature_loss": name, "beta": beta}
         for name in TABLE_1
         for beta in sorted({1.0, FEATURE_LOSSES[name].tuned_beta})
     ]
-    plain = [NO_KD, {"alpha": 2.0}, {"alpha": 1.0}]  # the last one is the control: nothing in place of the feature loss
-    grid = {**THREE, "fraction": values("fraction", 0.1, 0.3), "objective": [*plain, *added]}
-    return [Group("DKDP Table 1", grid, {"weighting": "additive", **PRUNINGS["forgetting"]})]
+    # The first one is the control: nothing in place of the feature loss.
+    objectives = [{"alpha": 1.0}, added[0], {"alpha": 2.0}, *added[1:], NO_KD]
+    grid = {"fraction": values("fraction", 0.05, 0.1, 0.3), "objective": objectives, **THREE}
+    return [Group("DKDP Table 1", grid, {**DKDP_STUDENT, "weighting": "additive", **PRUNINGS["forgetting"]})]
+
+
+def teachers() -> list[Group]:
+    """ResNet-8 students under teachers of several sizes: three sizes at every temperature first, then the larger ones."""
+    names = ("resnet8", "resnet20", "resnet14", "resnet32", "resnet56")
+    grid = {"teacher": values("teacher", *names[:3]), "tau": values("tau", 4.0, 2.0, 7.0), **THREE}
+    larger = {"fraction": values("fraction", 0.1, 0.3), **grid, "teacher": values("teacher", *names)}
+    fixed = {**MD_STUDENT, **PRUNINGS["random"]}
+    return [
+        Group("Teachers up to ResNet-20", grid, {**fixed, "fraction": 0.1}),
+        Group("Teachers up to ResNet-56", larger, fixed),
+    ]
 
 
 def large() -> list[Group]:
@@ -136,12 +153,19 @@ def large() -> list[Group]:
 
 
 def windows() -> list[Group]:
-    """MD's windows of the ranking against random samples, with MD's KD weight, one fraction after the other."""
+    """MD's windows of the ranking against random samples, one fraction after the other, and its adaptive KD weight.
+
+    All with MD's KD weight but the last group: random samples with the weight that MD adapts to the fraction.
+    """
     grid = {"seed": paired_seeds(5), "pruning": _prunings("medium", "random", "easy", "hard")}
+    adapted = [{"fraction": f, "alpha": alpha} for f, alpha in ((0.4, 0.85), (0.5, 0.8), (0.7, 0.5))]
     fixed = {**MD_STUDENT, **MD_KD}
     return [
-        Group(f"MD Table 1, f = {f:g}", {"fraction": values("fraction", f), **grid}, fixed)
-        for f in (0.3, 0.7, 0.5, 0.4)
+        *(
+            Group(f"MD Table 1, f = {f:g}", {"fraction": values("fraction", f), **grid}, fixed)
+            for f in (0.3, 0.7, 0.5, 0.4)
+        ),
+        Group("MD Fig. 5, adaptive KD weight", {"weight": adapted, **THREE}, {**fixed, **PRUNINGS["random"]}),
     ]
 
 
@@ -173,11 +197,10 @@ def noise() -> list[Group]:
 
 
 def imbalance() -> list[Group]:
-    """Classes of unequal size, drawn anew for each seed; the teacher is trained on them as well."""
+    """Classes of unequal size, drawn anew for each seed; the teacher is trained on them as well, hence a small one."""
     ways = values("reshape", "none", "classwise_std", "classwise_std_dataset_mean")
-    return [
-        Group("MD Table 11", {**THREE, "reshape": ways}, {**MD_STUDENT, **MD_KD, "fraction": 0.5, "imbalance": 10.0})
-    ]
+    fixed = {**DKDP_STUDENT, **MD_KD, "fraction": 0.5, "imbalance": 10.0}
+    return [Group("MD Table 11", {"reshape": ways, **THREE}, fixed)]
 
 
 def cifar10() -> list[Group]:
@@ -237,6 +260,7 @@ def smoke() -> list[Group]:
 STUDIES: dict[str, tuple[Callable[[], list[Group]], str, str]] = {
     "laptop": (laptop, "laptop", "cifar100_study"),
     "losses": (losses, "laptop", "cifar100_losses"),
+    "teachers": (teachers, "laptop", "cifar100_teachers"),
     "large": (large, "laptop", "cifar100_large"),
     "windows": (windows, "laptop", "cifar100_windows"),
     "reshapes": (reshapes, "laptop", "cifar100_reshapes"),

@@ -127,6 +127,27 @@ def test_random_must_beat_every_scorer_with_and_without_kd() -> None:
     assert claims.verdict("D3", make(lambda s, f, a: -lead(s, f, a))).verdict == FAILS
 
 
+def windows_of_difficulty(levels: dict[str, tuple[float, float]], fractions: tuple[float, ...]) -> pd.DataFrame:
+    """Rows of easy, random and hard samples with the levels at f = 0.3 and 0.7, and KD."""
+    places = {"easy": ("difficulty", 0.0), "random": ("random", 0.5), "hard": ("difficulty", 1.0)}
+    return pd.concat(
+        make(lambda s, f, a, at=levels[name]: at[f > 0.5], (scorer,), fractions, (0.9,)).assign(centre=centre)
+        for name, (scorer, centre) in places.items()
+    )
+
+
+def test_easy_to_hard_is_judged_where_it_was_measured() -> None:
+    as_claimed = {"easy": (50.0, 60.0), "random": (48.0, 61.0), "hard": (46.0, 62.0)}
+    whole = claims.verdict("M2", windows_of_difficulty(as_claimed, (0.3, 0.7)))
+    assert whole.verdict == HOLDS and len(whole.effects) == 3
+    small = claims.verdict("M2", windows_of_difficulty(as_claimed, (0.3,)))
+    assert small.reading == "undecided: holds at every point measured, others are missing" and len(small.effects) == 2
+    large = claims.verdict("M2", windows_of_difficulty(as_claimed, (0.7,)))
+    assert [effect.where for effect in large.effects] == ["hard - easy, f = 0.7"] and large.verdict == UNDECIDED
+    reverse = {"easy": (46.0, 60.0), "random": (48.0, 61.0), "hard": (50.0, 62.0)}
+    assert claims.verdict("M2", windows_of_difficulty(reverse, (0.3,))).verdict == FAILS
+
+
 def test_the_whole_data_has_no_part_in_the_spread_over_methods() -> None:
     def spread(scorer: str, f: float, alpha: float) -> float:
         return 50 + (0.1 if alpha else 3.0) * (scorer == "forgetting") * (f < 1)

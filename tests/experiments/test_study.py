@@ -63,8 +63,9 @@ def test_the_losses_are_paired_with_plain_kd() -> None:
     [
         ("laptop", "D1 D2 D3 D4 D5 D6 D7 D8"),
         ("large", "D1 D2 D3 D4 D5 D6 D7 D8"),
-        ("windows", "M1 M2"),
+        ("windows", "M1 M2 M10"),
         ("losses", "D12"),
+        ("teachers", "D9 D11"),
         ("reshapes", "M3 M4"),
         ("features", "M5"),
         ("imbalance", "M8"),

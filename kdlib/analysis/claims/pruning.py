@@ -185,20 +185,22 @@ def _medium_minus_random(points: Cells) -> Verdict:
 def easy_to_hard(rows: pd.DataFrame, claim: Claim) -> Verdict:
     """M2: at the small fraction easy beats random and random beats hard; at the large one hard beats easy."""
     points = cells(rows, claim)
-    alpha, (fractions, missing) = points.alpha(), points.fractions()
-    if alpha is None or missing:
-        return judge(points, [], missing or [f"KD weight {claim.alphas[0]}"])
+    alpha, (_, missing) = points.alpha(), points.fractions()
+    if alpha is None:
+        return judge(points, [], [f"KD weight {claim.alphas[0]}"])
     easy, random, hard = claim.prunings
-    small, large = fractions[0], fractions[-1]
+    small, large = (float(text) for text in claim.fractions.split("|"))
     orders = (
         ("easy - random", easy, random, small),
         ("random - hard", random, hard, small),
         ("hard - easy", hard, easy, large),
     )
     effects = [
-        gap(f"{name}, f = {f:g}", points.point(a, f, alpha), points.point(b, f, alpha)) for name, a, b, f in orders
+        gap(f"{name}, f = {f:g}", points.point(a, f, alpha), points.point(b, f, alpha))
+        for name, a, b, f in orders
+        if f"f = {f:g}" not in missing
     ]
-    return judge(points, effects)
+    return judge(points, effects, missing)
 
 
 def faster_and_better(rows: pd.DataFrame, claim: Claim) -> Verdict:
