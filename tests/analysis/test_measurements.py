@@ -80,6 +80,7 @@ def test_a_table_counts_for_the_students_that_were_measured(project: Path, monke
     assert len(claims.recorded(rows)["M7"]) == 3 * len(rows)
     for other in ({"epochs": 60}, {"student": "resnet20"}, {"dataset": "cifar100"}):
         assert claims.recorded(rows.assign(**other)) == {}
+    assert len(claims.recorded(pd.DataFrame())["M7"]) == 3 * len(rows)  # a study without rows tells nothing apart
 
 
 def test_one_rate_of_noise_is_measured() -> None:

@@ -183,12 +183,16 @@ def lacking(claim: str, rows: pd.DataFrame) -> Verdict | None:
 
 
 def recorded(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of data/results/records, by claim (`D14.csv`), as far as they are of the rows' data and students."""
+    """The tables of data/results/records, by claim (`D14.csv`), as far as they are of the rows' data and students.
+
+    An empty table of rows leaves them whole.
+    """
     found = {}
     for claim in COLUMNS:
         file = paths.given("results") / "records" / f"{claim}.csv"
         if file.is_file():
             table = pd.read_csv(file)
-            shared = [name for name in OF_STUDY if name in table and name in rows]
-            found[claim] = table[table[shared].isin({name: set(rows[name]) for name in shared}).all(axis=1)]
+            for name in (name for name in OF_STUDY if name in table and name in rows):
+                table = table[table[name].isin(set(rows[name]))]
+            found[claim] = table
     return {claim: table for claim, table in found.items() if len(table)}
