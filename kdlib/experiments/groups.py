@@ -33,8 +33,8 @@ MD_KD: Fields = {"loss": "kd", "alpha": 0.9}
 # small f, too, so that a curve over f is one of the same students.
 MD_STUDENT: Fields = {"student": "resnet8", "epochs": 30}
 DKDP_STUDENT: Fields = {**MD_STUDENT, "teacher": "resnet8"}
-# The losses that DKDP's Table 1 adds to KD, its best one first.
-TABLE_1 = ("vid", "fitnets", "ab", "at", "ft", "fsp", "nst", "pkt", "rkd", "sp")
+# The losses that DKDP's Table 1 adds to KD.
+TABLE_1 = ("fitnets", "ab", "at", "ft", "fsp", "nst", "pkt", "rkd", "sp", "vid")
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ def _capacity_and_weights() -> list[Group]:
 def losses() -> list[Group]:
     """The twelve losses of DKDP's Table 1, those on features with weight 1 and with the weight of the public code.
 
-    One fraction after the other, and all seeds of a loss before the next one.
+    One fraction after the other, all seeds of a loss before the next one, and the paper's best loss before the others.
     """
     added = [
         {"alpha": 1.0, "feature_loss": name, "beta": beta}
-        for name in TABLE_1
+        for name in sorted(TABLE_1, key=lambda name: name != "vid")
         for beta in sorted({1.0, FEATURE_LOSSES[name].tuned_beta})
     ]
     # The first one is the control: nothing in place of the feature loss.
