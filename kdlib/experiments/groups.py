@@ -121,7 +121,7 @@ def losses() -> list[Group]:
         for beta in sorted({1.0, FEATURE_LOSSES[name].tuned_beta})
     ]
     # The first one is the control: nothing in place of the feature loss.
-    objectives = [{"alpha": 1.0}, added[0], {"alpha": 2.0}, *added[1:], NO_KD]
+    objectives: list[Fields] = [{"alpha": 1.0}, added[0], {"alpha": 2.0}, *added[1:], NO_KD]
     grid = {"fraction": values("fraction", 0.05, 0.1, 0.3), "objective": objectives, **THREE}
     return [Group("DKDP Table 1", grid, {**DKDP_STUDENT, "weighting": "additive", **PRUNINGS["forgetting"]})]
 
