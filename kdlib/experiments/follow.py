@@ -56,9 +56,10 @@ def follow(
         members = members_of(group, dataset_of(group[0]), teacher, store)
         if kept is not None:
             members = [replace(m, keep=np.asarray(kept[i])) for i, m in zip(places, members, strict=True)]
+        described = [describe(r) for r in group] if rows else []  # before: the code may be edited while it trains
         trained = _train(group[0], members, teacher, places, look, found)
         if rows:
-            store_rows(group, members, trained, teacher, store, [describe(r) for r in group])
+            store_rows(group, members, trained, teacher, store, described)
     return found
 
 
@@ -70,7 +71,10 @@ def _train(
     look: Look[T],
     found: list[list[T]],
 ) -> list[Trained]:
-    """Train members of equal size side by side and write what `look` says into `found`, at their `places`."""
+    """Train members of equal size side by side and write what `look` says into `found`, at their `places`.
+
+    Each member's seconds leave out its part of those that looking took.
+    """
     looked = 0.0
 
     def on_epoch(epoch: int, loop: Loop) -> None:

@@ -27,6 +27,7 @@ PRUNINGS: dict[str, Fields] = {
 }
 NO_KD: Fields = {"loss": "cross_entropy"}
 MD_KD: Fields = {"loss": "kd", "alpha": 0.9}
+ADAPTIVE = {0.3: 0.9, 0.4: 0.85, 0.5: 0.8, 0.7: 0.5}  # KD weight by f, as MD reads DKDP's rule
 # Where the papers keep 30% of the data and more, a ResNet-20 is slow on a CPU: smaller students, and as many epochs as
 # the teacher's; so it is where each seed has a teacher of its own, and where a table has dozens of methods. MD's students
 # have a larger teacher, DKDP's one of their own architecture, and so have those with a teacher for each seed. `large` has
@@ -158,7 +159,7 @@ def windows() -> list[Group]:
     All with MD's KD weight but the last group: random samples with the weight that MD adapts to the fraction.
     """
     grid = {"seed": paired_seeds(5), "pruning": _prunings("medium", "random", "easy", "hard")}
-    adapted = [{"fraction": f, "alpha": alpha} for f, alpha in ((0.4, 0.85), (0.5, 0.8), (0.7, 0.5))]
+    adapted = [{"fraction": f, "alpha": alpha} for f, alpha in ADAPTIVE.items() if alpha != MD_KD["alpha"]]
     fixed = {**MD_STUDENT, **MD_KD}
     return [
         *(
@@ -197,7 +198,10 @@ def noise() -> list[Group]:
 
 
 def imbalance() -> list[Group]:
-    """Classes of unequal size, drawn anew for each seed; the teacher is trained on them as well, hence a small one."""
+    """Classes of unequal size, drawn anew for each seed; the teacher is trained on them as well, hence a small one.
+
+    In MD's Table 11 only the student's data are imbalanced.
+    """
     ways = values("reshape", "none", "classwise_std", "classwise_std_dataset_mean")
     fixed = {**DKDP_STUDENT, **MD_KD, "fraction": 0.5, "imbalance": 10.0}
     return [Group("MD Table 11", {"reshape": ways, **THREE}, fixed)]

@@ -185,7 +185,7 @@ def _medium_minus_random(points: Cells) -> Verdict:
 def easy_to_hard(rows: pd.DataFrame, claim: Claim) -> Verdict:
     """M2: at the small fraction easy beats random and random beats hard; at the large one hard beats easy."""
     points = cells(rows, claim)
-    alpha, (_, missing) = points.alpha(), points.fractions()
+    alpha, (fractions, missing) = points.alpha(), points.fractions()
     if alpha is None:
         return judge(points, [], [f"KD weight {claim.alphas[0]}"])
     easy, random, hard = claim.prunings
@@ -198,7 +198,7 @@ def easy_to_hard(rows: pd.DataFrame, claim: Claim) -> Verdict:
     effects = [
         gap(f"{name}, f = {f:g}", points.point(a, f, alpha), points.point(b, f, alpha))
         for name, a, b, f in orders
-        if f"f = {f:g}" not in missing
+        if f in fractions
     ]
     return judge(points, effects, missing)
 

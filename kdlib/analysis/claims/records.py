@@ -192,7 +192,8 @@ def recorded(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
         file = paths.given("results") / "records" / f"{claim}.csv"
         if file.is_file():
             table = pd.read_csv(file)
-            for name in (name for name in OF_STUDY if name in table and name in rows):
-                table = table[table[name].isin(set(rows[name]))]
+            for name in OF_STUDY:
+                if name in table and name in rows:
+                    table = table[table[name].isin(set(rows[name]))]
             found[claim] = table
     return {claim: table for claim, table in found.items() if len(table)}

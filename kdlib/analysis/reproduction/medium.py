@@ -11,14 +11,13 @@ from kdlib.analysis.reproduction.figure import PaperFigure, by_name
 from kdlib.analysis.reproduction.settings import Place, Setting
 from kdlib.experiments.config import Run
 from kdlib.experiments.fingerprint import needs_teacher
-from kdlib.experiments.groups import NO_KD, Fields, Group, values
+from kdlib.experiments.groups import ADAPTIVE, NO_KD, Fields, Group, values
 
 KD: Fields = {"loss": "kd", "alpha": 0.9}  # the paper writes CE weight 0.1; on ImageNet CE 0.5 and KD 0.9
 CIFAR, IMAGENET = ("cifar100",), ("imagenet",)
 RANDOM, MEDIUM, ALL_DATA = "random", "medium", "all data"
 RESHAPED = "medium, reshaped"
 WINDOWS = {"easy": 0.0, MEDIUM: 0.5, "hard": 1.0}
-ADAPTIVE = {0.3: 0.9, 0.4: 0.85, 0.5: 0.8, 0.7: 0.5}  # KD weight by f, as the paper reads DKDP's rule
 RESHAPES = ("none", "skd", "normkd", "lskd", "classwise_std")
 FRACTIONS = (0.3, 0.4, 0.5, 0.7)
 PAIRS = {
