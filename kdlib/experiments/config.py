@@ -311,12 +311,10 @@ def recording_of(r: Run) -> Recording:
 
 
 def _check_regression(r: Run) -> None:
-    classes = r.scorer != "random" or r.label_noise or r.imbalance > 1 or r.reshape != "none"
-    if r.method("loss")[0] in losses.REGRESSION_LOSSES and (classes or selection(r.method("selection")[0]).needs):
-        raise ValueError(
-            f"loss {r.loss} is for regression, which has no classes: scorer random, label_noise 0, imbalance 1, reshape "
-            "none, selection window"
-        )
+    classes, rule = r.scorer != "random" or r.imbalance > 1 or r.reshape != "none", selection(r.method("selection")[0])
+    if r.method("loss")[0] in losses.REGRESSION_LOSSES and (classes or r.label_noise or rule.needs or rule.by_class):
+        needed = "scorer random, label_noise 0, imbalance 1, reshape none, selection window"
+        raise ValueError(f"loss {r.loss} is for regression, which has no classes: {needed}")
 
 
 def _check_selection(r: Run) -> None:
@@ -326,6 +324,8 @@ def _check_selection(r: Run) -> None:
     for name, argument in (("centre", "centre"), ("class_balanced", "labels")):
         if getattr(r, name) is not None and argument not in entry.arguments:
             raise ValueError(f"selection {rule} does not heed {name}; leave it out or choose selection window")
+    if entry.by_class and r.class_balanced is False:
+        raise ValueError(f"selection {rule} shares the samples out to classes; leave class_balanced out")
     if entry.dynamic and r.scorer != "random":
         raise ValueError(f"selection {rule} goes by the losses of the training itself, not by scorer {r.scorer}")
     if entry.dynamic and r.feature_loss != "none":

@@ -1,4 +1,4 @@
-"""From scores to kept samples: windows of the difficulty ranking, class quotas, strata, and InfoBatch.
+"""From scores to kept samples: windows of the difficulty ranking, class quotas, strata, imbalance, and InfoBatch.
 
 `SELECTIONS` maps a name to a rule. A static rule is a function `rule(scores (N,), fraction, *, ...) -> ids (n,)`, called
 once before training; it takes what it heeds of `centre`, `labels`, `signals` and `rng`, and its further keyword-only
@@ -21,6 +21,7 @@ from kdlib.selection.infobatch import LEAST_KEPT, InfoBatch
 from kdlib.selection.rules import (
     Ids,
     class_quotas,
+    falling_quotas,
     keep_indices,
     keep_moderate,
     keep_quotas,
@@ -30,8 +31,8 @@ from kdlib.selection.rules import (
 )
 
 __all__ = [
-    "SELECTIONS", "InfoBatch", "Selection", "class_quotas", "keep_indices", "keep_moderate", "keep_quotas", "keep_range",
-    "keep_stratified", "kept_count", "selection",
+    "SELECTIONS", "InfoBatch", "Selection", "class_quotas", "falling_quotas", "keep_indices", "keep_moderate", "keep_quotas",
+    "keep_range", "keep_stratified", "kept_count", "selection",
 ]  # fmt: skip
 
 
@@ -42,12 +43,14 @@ class Selection:
     fn:      the rule
     needs:   fields of `Signals` that it reads
     dynamic: whether it draws every epoch anew
+    by_class: whether it cannot do without the classes
     valid:   raises ValueError for a fraction and options that cannot work, before anything is trained
     """
 
     fn: Callable[..., Any]
     needs: tuple[str, ...] = ()
     dynamic: bool = False
+    by_class: bool = False
     valid: Callable[..., None] | None = None
 
     @property
@@ -112,6 +115,31 @@ def _valid_ccs(fraction: float, hard_cut: float = 0.1, strata: int = 50) -> None
         raise ValueError(f"hard_cut {hard_cut:g} leaves fewer samples than fraction {fraction:g} keeps")
 
 
+def imbalanced(
+    scores: ArrayLike,
+    fraction: float,
+    *,
+    centre: float,
+    labels: ArrayLike,
+    rng: np.random.Generator,
+    ratio: float = 100.0,
+) -> Ids:
+    """A window of the ranking inside each class; the classes keep less and less of themselves, the last 1 / ratio of the first.
+
+    At ratio 100 and f = 0.505 of CIFAR-100 the student has all of class 0, 99% of class 1, ..., 1% of class 99, as in
+    "Medium-difficulty samples constitute smoothed decision boundary ...", Appendix A.6. The teacher's data stay balanced;
+    with the option `imbalance` of a run they are not. See `falling_quotas`.
+    """
+    return keep_quotas(scores, falling_quotas(labels, fraction, ratio), labels=labels, centre=centre, rng=rng)
+
+
+def _valid_imbalanced(fraction: float, ratio: float = 100.0) -> None:
+    if not (np.isfinite(ratio) and ratio >= 1):
+        raise ValueError(f"ratio, the first class over the last, must be a number of at least 1, got {ratio:g}")
+    if fraction == 1 and ratio > 1:
+        raise ValueError("selection imbalanced leaves samples out; choose a fraction below 1")
+
+
 def infobatch(
     num_samples: int,
     fraction: float,
@@ -136,6 +164,7 @@ SELECTIONS: dict[str, Selection | Callable[..., Ids]] = {
     "window": window,
     "median": keep_moderate,
     "ccs": Selection(ccs, needs=("margin",), valid=_valid_ccs),
+    "imbalanced": Selection(imbalanced, by_class=True, valid=_valid_imbalanced),
     "infobatch": Selection(infobatch, dynamic=True, valid=_valid_infobatch),
 }
 

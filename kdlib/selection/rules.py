@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kdlib.data.noise import imbalance_rates
 from kdlib.utils.errors import choose
 
 Ids = NDArray[np.int64]
@@ -146,6 +147,31 @@ ROUNDINGS: dict[str, Callable[[NDArray, NDArray, float], NDArray]] = {
     "half_even": _half_even,
     "floor": _floor,
 }
+
+
+def falling_quotas(labels: ArrayLike, fraction: float, ratio: float) -> dict[int, int]:
+    """Kept samples per class where the kept share falls linearly from class to class, in the order of the labels.
+
+    The first class keeps `ratio` times the share of the last one; the quotas sum to `kept_count`, by the method of largest
+    remainders (ties: the lower label first). ValueError for a fraction at which the first class would have to keep more
+    than it has, and naming the classes that would be left empty.
+    """
+    _, names, counts = _classes(labels, np.size(labels))
+    rates = imbalance_rates(len(names), ratio) * counts
+    exact = kept_count(int(counts.sum()), fraction) * rates / rates.sum()
+    if (exact > counts * (1 + 1e-9)).any():
+        raise ValueError(
+            f"fraction {fraction} at ratio {ratio:g} asks for more than all of the first class; "
+            f"the largest workable fraction is {math.floor(1000 * rates.sum() / counts.sum()) / 1000:g}"
+        )
+    quotas = np.floor(exact + 1e-9).astype(np.int64)
+    rest = kept_count(int(counts.sum()), fraction) - int(quotas.sum())
+    quotas[np.argsort(quotas - exact, kind="stable")[:rest]] += 1
+    if (quotas == 0).any():
+        raise ValueError(
+            f"fraction {fraction} at ratio {ratio:g} would leave class(es) {_few(names[quotas == 0])} empty"
+        )
+    return {int(c): int(q) for c, q in zip(names, quotas, strict=True)}
 
 
 def keep_moderate(distances: ArrayLike, fraction: float, *, rng: np.random.Generator) -> Ids:

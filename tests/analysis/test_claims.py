@@ -64,6 +64,16 @@ def test_data_that_are_drawn_anew_for_each_seed_have_a_teacher_each() -> None:
     assert "1 teacher" in claims.verdict("D1", make(gain)).runs
 
 
+def test_samples_that_are_imbalanced_for_the_student_alone_share_a_teacher() -> None:
+    fixed = {"scorers": ("random",), "fractions": (0.505,), "alphas": (0.9,), "selection": "imbalanced"}
+    levels = {"none": 50.0, "classwise_std": 51.0, "classwise_std_dataset_mean": 52.0}
+    parts = [make(lambda *_, v=v: v, **fixed, reshape=name) for name, v in levels.items()]
+    found = claims.verdict("M8", pd.concat(parts, ignore_index=True))
+    assert found.verdict == HOLDS and "this teacher" in found.given
+    balanced = [part.assign(selection="window") for part in parts]
+    assert claims.verdict("M8", pd.concat(balanced, ignore_index=True)).verdict == NOT_MEASURED
+
+
 @pytest.mark.parametrize("claim", [c for c in claims.CLAIMS if c != "D13"])
 def test_without_its_runs_a_claim_is_not_measured(claim: str) -> None:
     assert claims.verdict(claim, pd.DataFrame()).verdict == NOT_MEASURED

@@ -9,6 +9,7 @@ from kdlib.selection.infobatch import InfoBatch, soft_prune
 from kdlib.selection.rules import (
     ROUNDINGS,
     class_quotas,
+    falling_quotas,
     keep_indices,
     keep_moderate,
     keep_quotas,
@@ -55,6 +56,29 @@ def test_kept_sets_are_nested_as_the_fraction_grows(centre: float, balanced: boo
     sets = [set(keep_indices(scores, f, centre=centre, labels=labels, rng=rng(7)).tolist()) for f in FRACTIONS]
     assert all(small <= large for small, large in zip(sets, sets[1:], strict=False))
     assert [len(s) for s in sets] == [kept_count(400, f) for f in FRACTIONS]
+
+
+def test_falling_quotas_are_the_imbalanced_cifar_of_the_medium_difficulty_paper() -> None:
+    labels = np.repeat(np.arange(100), 500)
+    assert list(falling_quotas(labels, 0.505, 100).values()) == [5 * (100 - c) for c in range(100)]
+    assert set(falling_quotas(labels, 0.1, 1).values()) == {50}
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.37])
+def test_falling_quotas_sum_to_the_budget_and_keep_their_ratio(fraction: float) -> None:
+    labels = imbalanced(2000)
+    quotas, counts = falling_quotas(labels, fraction, 4), np.bincount(labels)
+    shares = np.array([quotas[c] for c in range(5)]) / counts
+    assert sum(quotas.values()) == kept_count(2000, fraction) and (np.diff(shares) < 0).all()
+    np.testing.assert_allclose(shares / shares[0], [1, 13 / 16, 10 / 16, 7 / 16, 4 / 16], atol=0.03)
+
+
+def test_falling_quotas_name_the_fractions_and_classes_that_cannot_work() -> None:
+    labels = np.repeat(np.arange(10), 20)
+    with pytest.raises(ValueError, match="largest workable fraction is 0.55"):
+        falling_quotas(labels, 0.6, 10)
+    with pytest.raises(ValueError, match=r"class\(es\) 8, 9 empty"):
+        falling_quotas(labels, 0.1, 100)
 
 
 @pytest.mark.parametrize("total", [1, 2, 9, 10])

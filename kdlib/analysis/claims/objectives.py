@@ -74,9 +74,10 @@ def _reshaped(rows: pd.DataFrame, claim: Claim, fixed: dict[str, object], signs:
 
 def reshaping_on_imbalanced(rows: pd.DataFrame, claim: Claim) -> Verdict:
     """M8: on imbalanced data class-wise reshaping beats plain KD, and reshaping by the mean of the classes beats both."""
-    if "imbalance" not in rows or not (rows.imbalance > 1).any():
+    uneven = _uneven(rows)
+    if not uneven.any():
         return judge(cells(rows.iloc[:0], claim), [], ["runs on imbalanced data"])
-    points = cells(rows[rows.imbalance > 1], claim, free=("reshape", "imbalance"))
+    points = cells(rows[uneven], claim, free=("reshape", "imbalance"))
     alpha, (fractions, _) = points.alpha(), points.fractions()
     own, mean = claim.option("class")[0], claim.option("mean")[0]
     effects = []
@@ -86,7 +87,17 @@ def reshaping_on_imbalanced(rows: pd.DataFrame, claim: Claim) -> Verdict:
                 runs = {
                     r: points.point(pruning, f, alpha or 0.0, reshape=r, imbalance=ratio) for r in (PLAIN, own, mean)
                 }
-                where = f"{pruning}, f = {f:g}, imbalance {ratio:g}"
+                where = f"{pruning}, f = {f:g}" + (f", imbalance {ratio:g}" if ratio > 1 else "")
                 effects.append(gap(f"class-wise - plain KD, {where}", runs[own], runs[PLAIN]))
                 effects.append(gap(f"dataset mean - class-wise, {where}", runs[mean], runs[own]))
     return judge(points, effects)
+
+
+def _uneven(rows: pd.DataFrame) -> pd.Series:
+    """Whether a student's classes are of unequal size: the data are imbalanced, or only what is kept of them."""
+    found = pd.Series(False, rows.index)
+    if "imbalance" in rows:
+        found |= rows.imbalance.fillna(1.0) > 1
+    if "selection" in rows:
+        found |= rows.selection.fillna("").str.startswith("imbalanced")
+    return found
