@@ -90,7 +90,9 @@ class Cells:
         keys = [(key[0], teacher) for key, runs in self.used.items() for teacher, _ in runs]
         teachers = {teacher for _, teacher in keys if teacher != NO_TEACHER}
         by_scores = [
-            name for name, _ in keys if not name.startswith(("random", "full", "medium", *SCORED_BY_THE_TEACHER))
+            name
+            for name, _ in keys
+            if not name.startswith(("random", "full", "medium", "imbalanced", *SCORED_BY_THE_TEACHER))
         ]
         parts = (["this teacher"] if len(teachers) == 1 else []) + (["these scores"] if by_scores else [])
         return f"given {' and '.join(parts)}" if parts else ""

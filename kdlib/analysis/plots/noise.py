@@ -104,6 +104,6 @@ def recall_by_class(found: Mapping[str, NDArray], counts: ArrayLike) -> Figure:
         look: dict[str, Any] = {"fmt": shape, "ms": 4, "lw": 1.3, "capsize": 2, "color": tone}
         at = sizes[order] + 0.01 * sizes.max() * (k - (len(found) - 1) / 2)  # side by side
         axis.errorbar(at, means, halves, label=f"{name} (n = {len(values)})", **look)
-    axis.set(xlabel="training samples of the class before pruning (count)", ylabel="recall of the class (%)")
+    axis.set(xlabel="the student's samples of the class (count)", ylabel="recall of the class (%)")
     axis.legend(fontsize=8)
     return figure
