@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 
+import numpy as np
 import torch
 
 from kdlib.data.core import Dataset
@@ -25,7 +26,7 @@ from kdlib.experiments.fingerprint import (
 from kdlib.losses import FEATURE_LOSSES, LOSSES, REGRESSION_LOSSES
 from kdlib.models import build
 from kdlib.models.weights import load_foreign
-from kdlib.selection import class_quotas, kept_count
+from kdlib.selection import class_quotas, kept_count, selection
 from kdlib.utils.calls import split_call
 from kdlib.utils.devices import processor_has_bfloat16, resolve_device
 
@@ -57,6 +58,8 @@ def check(r: Run) -> None:
     else:
         balanced = "labels" in rule_of(r).arguments and r.class_balanced is not False
         _check_fraction(data_fields(r), r.fraction, balanced and not data.is_regression)
+    if rule_of(r).by_class and not r.kept_file:
+        _check_shares(data_fields(r), r.fraction, r.selection)
     if r.feature_loss != "none":
         _check_feature_loss(r.feature_loss, r.student, r.teacher, data.num_classes, data.image_shape)
 
@@ -77,6 +80,14 @@ def _check_fraction(asked: tuple[str, bool, float, float, int], fraction: float,
         class_quotas(labels, fraction)
     else:
         kept_count(len(labels), fraction)
+
+
+@functools.lru_cache(maxsize=256)
+def _check_shares(asked: tuple[str, bool, float, float, int], fraction: float, name: str) -> None:
+    """A selection that shares the samples out to classes is tried with equal scores: whether it can does not hang on them."""
+    labels, (rule, options) = loaded_dataset(*asked).train_y.numpy(), split_call(name)
+    keep, rng = selection(rule).fn, np.random.default_rng(0)
+    keep(np.zeros(len(labels)), fraction, centre=1.0, labels=labels, rng=rng, **options)
 
 
 def _check_device(device: str) -> None:

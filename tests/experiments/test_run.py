@@ -57,6 +57,13 @@ def test_every_feature_loss_runs(name: str, precision: str, store: Store) -> Non
     check_row(run(Run(**SHORT, student="resnet8", teacher="resnet14", **weights), store), 269)
 
 
+@pytest.mark.parametrize(("fraction", "why"), [(0.6, "largest workable fraction"), (0.01, "would leave class")])
+def test_shares_of_classes_that_cannot_be_kept_say_why_before_training(fraction: float, why: str) -> None:
+    r = Run(**{**SHORT, "fraction": fraction}, scorer="el2n", selection="imbalanced(ratio=50)")
+    with pytest.raises(ValueError, match=why):
+        check(r)
+
+
 def test_a_feature_loss_that_cannot_fit_says_why_before_training(store: Store) -> None:
     with pytest.raises(ValueError, match="1x1"):
         run(Run(**SHORT, feature_loss="at"), store)
