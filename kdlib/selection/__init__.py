@@ -134,9 +134,9 @@ def imbalanced(
 
 
 def _valid_imbalanced(fraction: float, ratio: float = 100.0) -> None:
-    if not (np.isfinite(ratio) and ratio >= 1):
-        raise ValueError(f"ratio, the first class over the last, must be a number of at least 1, got {ratio:g}")
-    if fraction == 1 and ratio > 1:
+    if not (np.isfinite(ratio) and ratio > 1):
+        raise ValueError(f"ratio, the first class over the last, must be a number above 1, got {ratio:g}")
+    if fraction == 1:
         raise ValueError("selection imbalanced leaves samples out; choose a fraction below 1")
 
 

@@ -157,16 +157,15 @@ def falling_quotas(labels: ArrayLike, fraction: float, ratio: float) -> dict[int
     than it has, and naming the classes that would be left empty.
     """
     _, names, counts = _classes(labels, np.size(labels))
-    rates = imbalance_rates(len(names), ratio) * counts
-    exact = kept_count(int(counts.sum()), fraction) * rates / rates.sum()
+    n, rates = kept_count(int(counts.sum()), fraction), imbalance_rates(len(names), ratio) * counts
+    exact = n * rates / rates.sum()
     if (exact > counts * (1 + 1e-9)).any():
         raise ValueError(
             f"fraction {fraction} at ratio {ratio:g} asks for more than all of the first class; "
             f"the largest workable fraction is {math.floor(1000 * rates.sum() / counts.sum()) / 1000:g}"
         )
     quotas = np.floor(exact + 1e-9).astype(np.int64)
-    rest = kept_count(int(counts.sum()), fraction) - int(quotas.sum())
-    quotas[np.argsort(quotas - exact, kind="stable")[:rest]] += 1
+    quotas[np.argsort(quotas - exact, kind="stable")[: n - int(quotas.sum())]] += 1
     if (quotas == 0).any():
         raise ValueError(
             f"fraction {fraction} at ratio {ratio:g} would leave class(es) {_few(names[quotas == 0])} empty"

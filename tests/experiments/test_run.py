@@ -113,7 +113,7 @@ BAD = [
     ({"selection": "ccs", "centre": 0.5}, "selection ccs does not heed centre"),
     ({"selection": "ccs", "class_balanced": False}, "selection ccs does not heed class_balanced"),
     ({"selection": "imbalanced", "class_balanced": False}, "imbalanced shares the samples out to classes"),
-    ({"selection": "imbalanced(ratio=0.5)"}, "ratio, the first class over the last"),
+    ({"selection": "imbalanced(ratio=1)"}, "ratio, the first class over the last, must be a number above 1"),
     ({"selection": "imbalanced", "fraction": 1.0}, "choose a fraction below 1"),
     ({"loss": "squared_error", "selection": "imbalanced"}, "regression"),
     ({"selection": "infobatch", "fraction": 0.05}, "infobatch keeps at least 0.1"),
