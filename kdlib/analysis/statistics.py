@@ -41,8 +41,14 @@ class Interval(NamedTuple):
         return self.mean + self.half
 
     def __str__(self) -> str:
-        spread = f"± {self.half:.1f}" if np.isfinite(self.half) else f"(n = {self.n})"
-        return f"{self.mean:+.1f} {spread}"
+        digits = shown_digits(self.half, 1)
+        spread = f"± {self.half:.{digits}f}" if np.isfinite(self.half) else f"(n = {self.n})"
+        return f"{self.mean:+.{digits}f} {spread}"
+
+
+def shown_digits(half: float, digits: int) -> int:
+    """`digits`, or one or two more where a half width above zero would be printed as zero with them."""
+    return next((d for d in range(digits, digits + 3) if round(half, d) > 0), digits)
 
 
 def interval(values: ArrayLike) -> Interval:

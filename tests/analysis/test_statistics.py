@@ -35,6 +35,13 @@ def test_interval_is_the_t_interval() -> None:
         statistics.interval([])
 
 
+@pytest.mark.parametrize(
+    ("half", "shown"), [(0.36, "0.4"), (0.04, "0.04"), (0.004, "0.004"), (1e-9, "0.0"), (0.0, "0.0"), (np.nan, "nan")]
+)
+def test_a_half_width_above_zero_is_not_printed_as_zero(half: float, shown: str) -> None:
+    assert f"{half:.{statistics.shown_digits(half, 1)}f}" == shown
+
+
 def test_with_one_teacher_an_estimate_is_the_t_interval_over_seeds() -> None:
     values = [1.0, 2.0, 4.0, 8.0]
     found = estimate({(0, seed): value for seed, value in enumerate(values)})

@@ -10,6 +10,7 @@ import pandas as pd
 
 from kdlib.analysis.claims.specification import Claim
 from kdlib.analysis.claims.verdict import NOT_MEASURED, Effect, Verdict
+from kdlib.analysis.statistics import shown_digits
 
 
 def line(verdict: Verdict) -> str:
@@ -45,12 +46,12 @@ def _thresholds(verdict: Verdict) -> str:
 
 
 def _effect(effect: Effect) -> str:
-    found = effect.estimate
-    spread = "no interval" if math.isnan(found.half) else f"± {found.half:.2f}"
+    found, digits = effect.estimate, shown_digits(effect.estimate.half, 2)
+    spread = "no interval" if math.isnan(found.half) else f"± {found.half:.{digits}f}"
     side = "above" if effect.above else "below" if effect.below else "neither"
     teachers = f", {found.teachers} teachers" if found.teachers > 1 else ""
     paper = f"; paper {effect.paper:+g}" if effect.paper is not None else ""
-    return f"{found.mean:+8.2f} {spread} (n = {found.n}{teachers}) {side}: {effect.where}{paper}"
+    return f"{found.mean:+8.{digits}f} {spread} (n = {found.n}{teachers}) {side}: {effect.where}{paper}"
 
 
 def _paper_numbers(claim: Claim, numbers: pd.DataFrame) -> list[str]:

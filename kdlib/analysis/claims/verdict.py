@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kdlib.analysis.statistics import Estimate, holm
+from kdlib.analysis.statistics import Estimate, holm, shown_digits
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURED = "holds", "fails", "undecided", "not measured"
 MISSING = "missing: "
@@ -124,7 +124,8 @@ def _counted(effects: Sequence[Effect], corrected: bool) -> str:
 
 def _number(effect: Effect) -> str:
     printed = "" if effect.size is None else f" (paper: {'more than ' if effect.more else ''}{effect.size:g})"
-    return f"{round(effect.estimate.mean, 2) + 0.0:+.2f} ± {effect.estimate.half:.2f}, n = {effect.estimate.n}{printed}"
+    found, digits = effect.estimate, shown_digits(effect.estimate.half, 2)
+    return f"{round(found.mean, digits) + 0.0:+.{digits}f} ± {found.half:.{digits}f}, n = {found.n}{printed}"
 
 
 Rule = Callable[[Sequence[Effect], bool], str]

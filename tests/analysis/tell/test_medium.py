@@ -48,7 +48,7 @@ def test_gap_names_the_lead_the_ceiling_and_the_best_window() -> None:
         for s in range(3)
     ]
     text = tell.gap(records(95.0, 95.0), pd.DataFrame(kept))
-    assert "+4.0 ± 0.0 on hard" in text and "those of *hard* samples" in text and "little room" not in text
+    assert "+3.999 ± 0.002 on hard" in text and "those of *hard* samples" in text and "little room" not in text
     assert "little room" in tell.gap(records(100.0 + 4, 100.0), pd.DataFrame(kept))
 
 
