@@ -125,7 +125,8 @@ def _counted(effects: Sequence[Effect], corrected: bool) -> str:
 def _number(effect: Effect) -> str:
     printed = "" if effect.size is None else f" (paper: {'more than ' if effect.more else ''}{effect.size:g})"
     found, digits = effect.estimate, shown_digits(effect.estimate.half, 2)
-    return f"{round(found.mean, digits) + 0.0:+.{digits}f} ± {found.half:.{digits}f}, n = {found.n}{printed}"
+    spread = "" if math.isnan(found.half) else f" ± {found.half:.{digits}f}"
+    return f"{round(found.mean, digits) + 0.0:+.{digits}f}{spread}, n = {found.n}{printed}"
 
 
 Rule = Callable[[Sequence[Effect], bool], str]
