@@ -1,5 +1,6 @@
 """Run times: what lessons say of themselves, and the time left of many, right within a factor of two from the start."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -134,7 +135,8 @@ def test_lessons_share_one_line(workers: int, tmp_path: Path, monkeypatch: pytes
     texts: list[str] = []
     with progress.shown_by(lambda text, milestone: texts.append(text)):
         outcomes = suite.run_all(workers=workers)
-    assert any("01_first: cell 1/1, 0:00:" in text and text.endswith("of 9 runs") for text in texts), texts
+    # The other lesson's cell may stand behind it, as long as that one runs.
+    assert any(re.search(r"01_first: cell 1/1, 0:00:\d\d left · \d of 9 runs", text) for text in texts), texts
     assert any(text.startswith("0 of 2 lessons, 0:00:00 left, and 2 of unknown length · 0") for text in texts), texts
     assert any("02_second: FAILED, lesson 02_second failed in cell 1 of 1" in text for text in texts)
     assert {text[:21] for text in texts if "last" in text} >= {"1 of 2 lessons, last ", "2 of 2 lessons, last "}
