@@ -41,14 +41,19 @@ class Interval(NamedTuple):
         return self.mean + self.half
 
     def __str__(self) -> str:
-        digits = shown_digits(self.half, 1)
-        spread = f"± {self.half:.{digits}f}" if np.isfinite(self.half) else f"(n = {self.n})"
-        return f"{self.mean:+.{digits}f} {spread}"
+        return with_half(self.mean, self.half) + ("" if np.isfinite(self.half) else f" (n = {self.n})")
 
 
 def shown_digits(half: float, digits: int) -> int:
     """`digits`, or one or two more where a half width above zero would be printed as zero with them."""
     return next((d for d in range(digits, digits + 3) if round(half, d) > 0), digits)
+
+
+def with_half(mean: float, half: float, digits: int = 1, sign: bool = True) -> str:
+    """`+3.1 ± 0.4` in `digits` or as many as `shown_digits` says, never a negative zero; `+3.1` without an interval."""
+    digits = shown_digits(half, digits)
+    text = f"{round(mean, digits) + 0.0:{'+' if sign else ''}.{digits}f}"
+    return f"{text} ± {half:.{digits}f}" if np.isfinite(half) else text
 
 
 def interval(values: ArrayLike) -> Interval:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kdlib.analysis.statistics import Estimate, holm, shown_digits
+from kdlib.analysis.statistics import Estimate, holm, with_half
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURED = "holds", "fails", "undecided", "not measured"
 MISSING = "missing: "
@@ -124,9 +124,7 @@ def _counted(effects: Sequence[Effect], corrected: bool) -> str:
 
 def _number(effect: Effect) -> str:
     printed = "" if effect.size is None else f" (paper: {'more than ' if effect.more else ''}{effect.size:g})"
-    found, digits = effect.estimate, shown_digits(effect.estimate.half, 2)
-    spread = "" if math.isnan(found.half) else f" ± {found.half:.{digits}f}"
-    return f"{round(found.mean, digits) + 0.0:+.{digits}f}{spread}, n = {found.n}{printed}"
+    return f"{with_half(effect.estimate.mean, effect.estimate.half, 2)}, n = {effect.estimate.n}{printed}"
 
 
 Rule = Callable[[Sequence[Effect], bool], str]

@@ -15,7 +15,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from kdlib.analysis.claims import Verdict, as_markdown, reasons, specifications
-from kdlib.analysis.statistics import FEWEST, Interval, shown_digits
+from kdlib.analysis.statistics import FEWEST, Interval, with_half
 
 
 class Spread(Protocol):
@@ -50,11 +50,7 @@ def enough_digits(found: Spread, digits: int = 1) -> int:
 
 def number(found: Spread, digits: int = 1, sign: bool = True) -> str:
     """`+3.1 ± 0.4 (n = 5)`; without an interval `+3.1 (n = 2)`."""
-    digits = shown_digits(found.half, digits)
-    mean = round(found.mean, digits) + 0.0  # no negative zero
-    text = f"{mean:{'+' if sign else ''}.{digits}f}"
-    spread = "" if math.isnan(found.half) else f" ± {found.half:.{digits}f}"
-    return f"{text}{spread} (n = {found.n})"
+    return f"{with_half(found.mean, found.half, digits, sign)} (n = {found.n})"
 
 
 def change(what: str, found: Spread, unit: str = "points", digits: int = 1) -> str:
@@ -148,10 +144,7 @@ def percent(found: Interval) -> str:
 
 def level(found: Interval) -> str:
     """An accuracy in percent, `77.1 ± 2.9`; without an interval, where n is too small for one."""
-    digits = shown_digits(found.half, 1)
-    return f"{found.mean:.{digits}f}" + (
-        f" ± {found.half:.{digits}f}" if np.isfinite(found.half) else f" (n = {found.n})"
-    )
+    return with_half(found.mean, found.half, sign=False) + ("" if np.isfinite(found.half) else f" (n = {found.n})")
 
 
 def guess(word: str, question: str, found: Mapping[str, Interval], hint: str) -> str:

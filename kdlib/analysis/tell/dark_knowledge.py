@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from kdlib.analysis.classes import Agreement
-from kdlib.analysis.statistics import Interval, interval, points, shown_digits
+from kdlib.analysis.statistics import Interval, interval, points, with_half
 from kdlib.analysis.tell import (
     FALLS,
     FEW,
@@ -59,8 +59,7 @@ def measures(found: Mapping[str, Mapping[str, ArrayLike]], reference: str = "KD"
 def _beside(values: Mapping[str, ArrayLike], kind: str, reference: str, digits: int) -> str:
     own, base = (np.asarray(values[name], dtype=np.float64) for name in (kind, reference))
     mean = interval(own)
-    digits = shown_digits(mean.half, digits)
-    told = f"{mean.mean:.{digits}f}" + (f" ± {mean.half:.{digits}f}" if np.isfinite(mean.half) else "")
+    told = with_half(mean.mean, mean.half, digits, sign=False)
     ways = {RISES: "above", FALLS: "below", FEW: "too few"}
     return told if kind == reference else f"{told} ({ways.get(direction(interval(own - base)), SAME)})"
 
